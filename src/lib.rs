@@ -5,4 +5,5 @@ pub mod batch;
 pub mod rng;
 pub mod sink;
 pub mod time;
+pub mod world;
 pub mod yaml;

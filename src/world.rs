@@ -1,0 +1,7 @@
+//! The simulated organisation: pure, deterministic, without I/O, clock or threads.
+//!
+//! [`atlas`] is what never changes while a world runs (hosts, accounts, images), a function of seed and data;
+//! [`program`] is what scenarios, effects and habits compile to; a cell plays programs on hosts of the atlas.
+
+pub mod atlas;
+pub mod program;
