@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::time::Time;
 
 /// Identity of a record within a run: unique, the same for any number of threads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordId {
     /// Index of the stream in the plan.
     pub stream: u16,
@@ -26,7 +26,7 @@ impl std::fmt::Display for RecordId {
 }
 
 /// One message. Ranges start where those of the message before it end.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Message {
     /// End of its payload in [`Batch::bytes`].
     pub end: u32,
@@ -44,6 +44,9 @@ pub struct Message {
     pub release: Time,
     /// When its (first) record's event happened, by the host's clock.
     pub event: Time,
+    /// Severity of its (first) record as the number OpenTelemetry uses (1 to 24: 9 information, 13 warning,
+    /// 17 error, 21 fatal); 0 where the product gives none.
+    pub severity: u8,
 }
 
 /// Messages of one delivery and slice, in the order in which they are sent.

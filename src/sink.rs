@@ -1,4 +1,4 @@
-//! The contract every sink keeps, and the door through which records come to it.
+//! The contract every sink keeps, and what there is of sinks.
 //!
 //! MUST, for every sink (held by `tests/sink_compliance.rs`):
 //! 1. Count pessimistically: a record offered is in flight until the destination answered; an answer settles it
@@ -10,182 +10,233 @@
 //! 5. After [`Door::close`], flush until the deadline, settle what is left as dropped (never sent) or unknown
 //!    (sent, unanswered), and return.
 //! 6. Never print or return a secret.
+//!
+//! To add a sink: a module under `src/sink/` whose options implement [`Sink`], and one line in [`KINDS`].
+
+pub mod door;
+mod lines;
+pub mod null;
+pub mod stdout;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
 
-use crate::account::{self, Outcome};
-use crate::batch::Batch;
+use futures::future::BoxFuture;
 
-/// What to do when a sink does not keep up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnSlow {
-    /// Cells wait and deadlines shift.
-    Block,
-    /// Cells wait, then run faster to the old deadlines.
-    CatchUp,
-    /// Whole records are refused at the door.
-    Drop,
+pub use self::door::{Door, Offer, OnSlow, Receipts, Task, door};
+use crate::time::Time;
+use crate::yaml::{Fields, Node, Problems};
+
+/// Every kind of sink: the word that names it in a configuration, and how its options are read.
+pub const KINDS: &[SinkKind] = &[
+    SinkKind {
+        name: "null",
+        about: "counts, hashes and discards",
+        read: |n, p| boxed(null::NullOptions::from_node(n, p)),
+    },
+    SinkKind {
+        name: "stdout",
+        about: "one line per message",
+        read: |n, p| boxed(stdout::StdoutOptions::from_node(n, p)),
+    },
+];
+
+/// Bytes that a sink may hold unsettled unless its `queue` says otherwise.
+pub const QUEUE_BYTES_MAX: u64 = 32 << 20;
+
+/// A kind of sink.
+pub struct SinkKind {
+    /// The word in the configuration.
+    pub name: &'static str,
+    /// What it does, in a few words.
+    pub about: &'static str,
+    /// Reads its options.
+    pub read: fn(&Node, &mut Problems) -> Option<Box<dyn Sink>>,
 }
 
-/// A batch on its way to a sink.
-#[derive(Clone, Debug)]
-pub struct Offer {
-    /// Index into the sink's deliveries.
-    pub delivery: usize,
-    /// What to send. Shared between sinks that want the same encoding of the same stream.
-    pub batch: Arc<Batch>,
+fn boxed<S: Sink + 'static>(options: Option<S>) -> Option<Box<dyn Sink>> {
+    options.map(|o| Box::new(o) as Box<dyn Sink>)
 }
 
-struct Gate {
-    held: Mutex<u64>,
-    freed: Condvar,
-    closed: AtomicBool,
+/// A sink as configured: its options, and how to start it.
+pub trait Sink: Send + std::fmt::Debug {
+    /// What happens when it does not keep up, unless the configuration says otherwise.
+    fn on_slow(&self) -> OnSlow {
+        OnSlow::CatchUp
+    }
+    /// Takes up one more delivery; called in the order of their indexes, before anything else. `fields` is the entry
+    /// of `to:`, from which the sink takes what is its own (a topic, a path).
+    fn add_delivery(&mut self, _delivery: &DeliveryInfo, _fields: &Fields<'_>, _p: &mut Problems) {}
+    /// Lets a sink that is a gRPC server offer more services on its port. True when it took them.
+    fn add_routes(&mut self, _services: &[&'static str], _routes: &tonic::service::Routes) -> bool {
+        false
+    }
+    /// Takes what can be refused (a port, a folder, a secret's file), so that a run fails before it starts.
+    ///
+    /// # Errors
+    /// What is not to be had and why, without secrets.
+    fn open(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+    /// Reaches the destination without writing, for `check --connect`.
+    fn reach(&self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(async { vec![] })
+    }
+    /// Runs until its door is closed and its queue is flushed, or the deadline of the closing has passed.
+    fn start(self: Box<Self>, task: Task) -> BoxFuture<'static, Drained>;
 }
 
-/// The way into a sink, used by the plain threads of the cells.
-#[derive(Clone)]
-pub struct Door {
-    gate: Arc<Gate>,
+/// What a sink is told about one of its deliveries.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryInfo {
+    /// Name of the stream.
+    pub stream: String,
+    /// Id of its source, `windows.sysmon`.
+    pub source: String,
+    /// Name of the encoding, `winlogbeat`.
+    pub encoding: String,
+    /// Operating system that the source belongs to in OpenTelemetry's words (`windows`, `linux`), empty for none.
+    pub os: String,
+    /// Whether the key of its messages is the name of the host.
+    pub key_is_host: bool,
+}
+
+/// What a sink is told about the run.
+#[derive(Clone, Debug, Default)]
+pub struct RunInfo {
+    /// Id of the run.
+    pub id: String,
+    /// Logical time of its start.
+    pub start: Time,
+}
+
+/// One thing that [`Sink::reach`] found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it is as it has to be.
+    pub ok: bool,
+    /// What was looked at and what was found.
+    pub text: String,
+}
+
+/// How a sink's task ended. The accounts hold the counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// xxh3-128 over all payloads, each followed by a line feed, in the order in which they came; only of sinks that
+    /// write lines.
+    pub digest: Option<u128>,
+    /// The first thing that went wrong, if anything did.
+    pub error: Option<String>,
+}
+
+/// An entry of `sinks:` as meant.
+#[derive(Debug)]
+pub struct SinkSpec {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The word for its kind.
+    pub kind: &'static str,
+    /// What happens when it does not keep up.
+    pub on_slow: OnSlow,
     /// Bytes that may be unsettled at once.
     pub queue_bytes_max: u64,
-    /// What happens beyond that.
-    pub on_slow: OnSlow,
-    queue: tokio::sync::mpsc::UnboundedSender<Offer>,
-    accounts: Arc<[Arc<account::Delivery>]>,
+    /// Its options.
+    pub sink: Box<dyn Sink>,
 }
 
-/// A sink's end of its door: settle every record of every offer through it.
-#[derive(Clone)]
-pub struct Receipts {
-    gate: Arc<Gate>,
-    accounts: Arc<[Arc<account::Delivery>]>,
-}
-
-/// Makes a door and what the sink's task needs behind it.
-pub fn door(
-    accounts: Vec<Arc<account::Delivery>>,
-    on_slow: OnSlow,
-    queue_bytes_max: u64,
-) -> (Door, tokio::sync::mpsc::UnboundedReceiver<Offer>, Receipts) {
-    let gate = Arc::new(Gate { held: Mutex::new(0), freed: Condvar::new(), closed: AtomicBool::new(false) });
-    let accounts: Arc<[_]> = accounts.into();
-    // The channel itself needs no bound: the gate counts the bytes in it.
-    let (tx, rx) = tokio::sync::mpsc::unbounded_channel();
-    let door = Door { gate: gate.clone(), queue_bytes_max, on_slow, queue: tx, accounts: accounts.clone() };
-    (door, rx, Receipts { gate, accounts })
-}
-
-impl Door {
-    /// Offers a batch; returns how long the caller was held. With `drop` and no room the whole batch is counted
-    /// as dropped and nothing waits. After [`Door::close`] everything is dropped.
-    pub fn offer(&self, delivery: usize, batch: Arc<Batch>) -> Duration {
-        let (records, bytes) = (batch.records(), batch.bytes.len() as u64);
-        let account = &self.accounts[delivery];
-        account.offer(records);
-        let mut held = self.gate.held.lock().expect("no panic while holding the gate");
-        let mut waited = Duration::ZERO;
-        // one batch larger than the limit may pass alone, or it could never pass
-        while *held > 0 && *held + bytes > self.queue_bytes_max && !self.gate.closed.load(Relaxed) {
-            if self.on_slow == OnSlow::Drop {
-                drop(held);
-                account.receipt(Outcome::Dropped, records, bytes);
-                return waited;
+impl SinkSpec {
+    /// Reads `{KIND: {...}, on_slow: ..., queue: 32MiB}`.
+    pub fn from_node(name: &str, node: &Node, p: &mut Problems) -> Option<SinkSpec> {
+        let f = node.fields(p, "a sink")?;
+        let slow = f.take("on_slow").and_then(|n| OnSlow::from_node(n, p));
+        let queue = f.take("queue").and_then(|n| n.bytes(p, "`queue`"));
+        let found: Vec<_> = KINDS.iter().filter_map(|k| node.get(k.name).map(|n| (k, n))).collect();
+        for k in KINDS {
+            f.take(k.name);
+        }
+        f.finish(p);
+        let (kind, options) = match found[..] {
+            [one] => one,
+            [] => {
+                let all: Vec<_> = KINDS.iter().map(|k| format!("`{}`", k.name)).collect();
+                p.at(node, format!("sink `{name}` has no kind")).help(format!("expected one of {}", all.join(", ")));
+                return None;
             }
-            let start = Instant::now();
-            held = self.gate.freed.wait_timeout(held, Duration::from_millis(100)).expect("no panic at the gate").0;
-            waited += start.elapsed();
-        }
-        if self.gate.closed.load(Relaxed) {
-            drop(held);
-            account.receipt(Outcome::Dropped, records, bytes);
-            return waited;
-        }
-        *held += bytes;
-        drop(held);
-        if self.queue.send(Offer { delivery, batch }).is_err() {
-            account.receipt(Outcome::Dropped, records, bytes);
-            *self.gate.held.lock().expect("no panic at the gate") -= bytes;
-        }
-        waited
+            [first, second, ..] => {
+                let message = format!("sink `{name}` has two kinds, `{}` and `{}`", first.0.name, second.0.name);
+                p.at(second.1, message).help("each sink has one");
+                return None;
+            }
+        };
+        let sink = (kind.read)(options, p);
+        let sink = sink?;
+        Some(SinkSpec {
+            name: name.into(),
+            kind: kind.name,
+            on_slow: slow.unwrap_or(sink.on_slow()),
+            queue_bytes_max: queue.unwrap_or(QUEUE_BYTES_MAX),
+            sink,
+        })
     }
-    /// Lets nobody in any more and wakes who waits; the sink's receiver ends when every door is dropped.
-    pub fn close(&self) {
-        self.gate.closed.store(true, Relaxed);
-        self.gate.freed.notify_all();
-    }
-    /// Bytes offered and not settled.
-    pub fn held_bytes(&self) -> u64 {
-        *self.gate.held.lock().expect("no panic at the gate")
+
+    /// Makes its door and its task.
+    pub fn build(
+        self,
+        deliveries: Vec<DeliveryInfo>,
+        accounts: Vec<Arc<crate::account::Delivery>>,
+        run: Arc<RunInfo>,
+    ) -> (Door, BoxFuture<'static, Drained>) {
+        let (door, offers, receipts) = door(accounts, self.on_slow, self.queue_bytes_max);
+        let task = Task { name: self.name, deliveries, offers, receipts, run };
+        (door, self.sink.start(task))
     }
 }
 
-impl Receipts {
-    /// Settles records of a delivery: their fate, their number and their payload bytes. The bytes settled over all
-    /// calls for a batch must add up to its payload bytes, so that the gate opens again.
-    pub fn settle(&self, delivery: usize, outcome: Outcome, records: u64, bytes: u64) {
-        self.accounts[delivery].receipt(outcome, records, bytes);
-        let mut held = self.gate.held.lock().expect("no panic at the gate");
-        *held = held.saturating_sub(bytes);
-        drop(held);
-        self.gate.freed.notify_all();
+/// Digest of lines as [`Drained::digest`] wants it.
+#[derive(Default)]
+pub(crate) struct LineDigest(xxhash_rust::xxh3::Xxh3);
+
+impl LineDigest {
+    pub(crate) fn line(&mut self, payload: &[u8]) {
+        self.0.update(payload);
+        self.0.update(b"\n");
     }
-    /// The account of a delivery.
-    pub fn account(&self, delivery: usize) -> &account::Delivery {
-        &self.accounts[delivery]
+    pub(crate) fn value(&self) -> u128 {
+        self.0.digest128()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Message, RecordId};
-    use crate::time::Time;
+    use crate::yaml;
 
-    fn batch(bytes: usize) -> Arc<Batch> {
-        let m = Message {
-            end: bytes as u32,
-            key_end: 0,
-            truth_end: 0,
-            id: RecordId { stream: 0, cell: 0, n: 0 },
-            records: 1,
-            attack: 0,
-            release: Time(0),
-            event: Time(0),
-        };
-        Arc::new(Batch { bytes: vec![b'x'; bytes], messages: vec![m], ..Batch::default() })
+    fn read(text: &str) -> (Option<SinkSpec>, String) {
+        let docs = yaml::parse("x.yaml", text).unwrap();
+        let mut p = Problems::new();
+        let s = SinkSpec::from_node("main", &docs[0], &mut p);
+        (s, p.to_string())
     }
 
     #[test]
-    fn drop_refuses_whole_batches_and_counts_them() {
-        let acc = Arc::new(account::Delivery::default());
-        let (door, mut rx, receipts) = door(vec![acc.clone()], OnSlow::Drop, 100);
-        for _ in 0..3 {
-            door.offer(0, batch(60));
-        }
-        assert_eq!((acc.read().in_flight, acc.read().dropped), (1, 2));
-        receipts.settle(0, Outcome::Delivered, 1, 60);
-        door.offer(0, batch(60));
-        assert_eq!((acc.read().delivered, acc.read().in_flight), (1, 1));
-        assert!(rx.try_recv().is_ok() && rx.try_recv().is_ok() && rx.try_recv().is_err());
+    fn a_sink_has_one_kind_and_known_fields() {
+        let (s, p) = read("{null: {}, on_slow: drop, queue: 1MiB}");
+        let s = s.unwrap();
+        assert_eq!((p.as_str(), s.kind, s.on_slow, s.queue_bytes_max), ("", "null", OnSlow::Drop, 1 << 20));
+        // the list of kinds depends on the features
+        let p = read("{nul: {}, on_slow: blok, queue: much}").1;
+        insta::assert_snapshot!(p.split("; expected").next().unwrap(), @r"
+        x.yaml:1:20: unknown value of `on_slow` `blok`; did you mean `block`?
+        x.yaml:1:33: `queue` must be a number of bytes such as `64KiB`, `32MiB` or `1GB`, not `much`
+        x.yaml:1:2: unknown field of a sink `nul`; did you mean `null`?
+        x.yaml:1:1: sink `main` has no kind
+        ");
+        insta::assert_snapshot!(read("{null: {}, stdout: {colour: red}}").1, @"x.yaml:1:20: sink `main` has two kinds, `null` and `stdout`; each sink has one");
     }
 
     #[test]
-    fn block_holds_the_caller_until_room_or_close() {
-        let acc = Arc::new(account::Delivery::default());
-        let (door, _rx, receipts) = door(vec![acc.clone()], OnSlow::Block, 100);
-        door.offer(0, batch(80));
-        let (d2, t) = (door.clone(), std::thread::spawn(move || receipts.settle(0, Outcome::Delivered, 1, 80)));
-        d2.offer(0, batch(80));
-        t.join().unwrap();
-        assert_eq!(acc.read().in_flight, 1);
-        let d3 = door.clone();
-        let h = std::thread::spawn(move || d3.offer(0, batch(80)));
-        door.close();
-        h.join().unwrap();
-        assert_eq!(acc.read().dropped, 1);
+    fn kinds_are_unique_and_described() {
+        let names: std::collections::BTreeSet<_> = KINDS.iter().map(|k| k.name).collect();
+        assert_eq!(names.len(), KINDS.len());
+        assert!(KINDS.iter().all(|k| !k.about.is_empty()));
     }
 }

@@ -390,6 +390,17 @@ impl Node {
         }
         v
     }
+    /// A number of bytes (`4096`, `64KiB`, `32MiB`, `1GB`), or a problem.
+    pub fn bytes(&self, p: &mut Problems, what: &str) -> Option<u64> {
+        let v = self.as_str().and_then(parse_bytes);
+        if v.is_none() {
+            p.at(
+                self,
+                format!("{what} must be a number of bytes such as `64KiB`, `32MiB` or `1GB`, not {}", self.describe()),
+            );
+        }
+        v
+    }
     /// A share (`60%` or `0.6`), or a problem.
     pub fn share(&self, p: &mut Problems, what: &str) -> Option<f64> {
         let v = self.as_str().and_then(|t| match t.strip_suffix('%') {
@@ -479,6 +490,27 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// `4096`, `64KiB`, `32MiB`, `1.5GB`: binary units with `i`, decimal ones without.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let t = text.trim().replace('_', "");
+    let split = t.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(t.len());
+    let n: f64 = t[..split].parse().ok()?;
+    let unit = match t[split..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1u64,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return None,
+    };
+    let v = n * unit as f64;
+    (v.is_finite() && v < 9e18).then_some(v as u64)
+}
+
 /// `250us`, `3ms`, `2s`, `1.5m`, `4h`, `7d`, `2w`.
 pub fn parse_span(text: &str) -> Option<Span> {
     let t = text.trim();
@@ -536,6 +568,15 @@ mod tests {
         }
         assert!(parse("b", &bomb).unwrap_err().to_string().contains("aliases expand"));
         assert!(parse("d", "a: 1\na: 2\n").unwrap_err().to_string().contains("`a` is given twice"));
+    }
+
+    #[test]
+    fn byte_units() {
+        let read = |t| parse_bytes(t);
+        assert_eq!(
+            [read("4096"), read("64KiB"), read("1.5 GB"), read("2mb"), read("3 parsecs"), read("-1"), read("")],
+            [Some(4096), Some(65_536), Some(1_500_000_000), Some(2_000_000), None, None, None]
+        );
     }
 
     proptest! {
