@@ -3,6 +3,7 @@ pub mod account;
 pub mod activity;
 pub mod batch;
 pub mod rng;
+pub mod schedule;
 pub mod sink;
 pub mod time;
 pub mod world;
