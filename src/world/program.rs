@@ -81,8 +81,10 @@ pub enum Slot {
     Host(Attr),
     /// A fact about the account the task's current process runs as.
     User(Attr),
-    /// The pid of the process in a register.
-    Pid(Reg),
+    /// The pid of a process on the task's host.
+    Pid(Who),
+    /// Full path of a program on the host (index into [`Library::names`]).
+    Path(u16),
     /// A random GUID, lower case without braces; the same number gives the same GUID within a task.
     Guid(u16),
     /// Random lower-case hex digits: number, length.
@@ -174,6 +176,8 @@ pub enum Fmt {
     DirName,
     /// Percent-encoding.
     Url,
+    /// As a search along PATH finds it: `C:\Windows\system32` instead of `C:\Windows\System32`.
+    ByPath,
 }
 
 /// Which host.
@@ -263,7 +267,8 @@ pub enum Integrity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spawn {
     /// Program by file name in lower case (index into [`Library::names`]); the atlas knows path, version, hashes. A
-    /// name the atlas does not know is an image of the instance's own: dropped first, with hashes of its own.
+    /// name the atlas does not know is an image of the instance's own: dropped first, with hashes of its own. The
+    /// empty name when only `path`, once filled, tells.
     pub program: u16,
     /// Full path when the command names one that is not the program's usual place.
     pub path: Option<Tpl>,
@@ -314,9 +319,9 @@ pub enum LogonResult {
 pub enum Op {
     /// Starts a process (with image loads, conhost, prefetch as the atlas knows them).
     Spawn(Box<Spawn>),
-    /// Ends the process in a register.
-    Exit { reg: Reg, code: u32 },
-    /// Ends the process in a register after a while, while the script goes on.
+    /// Ends a process (with its children's conhost); nothing happens when it is not there.
+    Exit { who: Who, code: u32 },
+    /// Ends the process that is in a register now after a while, while the script goes on; the register may be reused.
     ExitLater { reg: Reg, code: u32, after: Dur },
     /// Any other activity, by a process, with the arguments given; the world supplies the rest.
     Emit { by: Who, kind: Kind, args: Vec<(Field, Tpl)> },
@@ -350,6 +355,9 @@ pub enum Op {
     Chance { share: f32, then: ScriptId, otherwise: Option<ScriptId> },
     /// Runs one of several scripts by weight.
     Choose { weights: Vec<(u32, ScriptId)> },
+    /// Runs the script of the alternative that a variable ([`Draw::Choice`]) took when the instance started, in the
+    /// order of its alternatives.
+    Switch { var: u16, arms: Vec<ScriptId> },
     /// Runs a script beside this one; registers are copied.
     Fork { script: ScriptId },
     /// Files of the actor's user (or of a share) are rewritten: for each, what `script` says with `{file}` as Var(u16::MAX).
@@ -454,6 +462,9 @@ pub struct Step {
     pub needs: Vec<u16>,
     /// Pause between the last of these and this step's start.
     pub after: Dur,
+    /// Local time of day it starts in, in minutes since midnight: it waits until then. The first may be later than
+    /// the second (22:00 to 05:00).
+    pub window: Option<(u16, u16)>,
     /// Probability that it happens at all.
     pub chance: f32,
     /// Host it runs on.
