@@ -2,6 +2,7 @@
 pub mod account;
 pub mod activity;
 pub mod batch;
+pub mod proto;
 pub mod rng;
 pub mod schedule;
 pub mod sink;
