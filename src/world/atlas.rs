@@ -1,13 +1,23 @@
 //! What never changes while a world runs: a pure function of the seed, the configuration and the data folders.
 //!
-//! Hosts, accounts, images and modules are tables; everything refers to them by index. [`build`] makes them.
+//! Hosts, accounts, images and modules are tables; everything refers to them by index. They come from the
+//! data folders and a [`Config`]. Texts are shared: ten thousand hosts have few different ones.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Span, Time};
 use crate::world::program::Attr;
+
+pub mod config;
+mod query;
+
+pub use config::{Config, RoleConfig, SiteConfig};
+
+/// A text shared by whatever has it.
+pub type Text = Arc<str>;
 
 /// Index of a host in [`Atlas::hosts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,31 +82,32 @@ pub struct Account {
     /// What it is.
     pub kind: AccountKind,
     /// SAM name: `jdoe`, `WS-0412$`, `svc_sql`, `SYSTEM`.
-    pub name: Box<str>,
+    pub name: Text,
     /// Domain as a token has it: `CORP`, `NT AUTHORITY`, the host's name for local accounts.
-    pub domain: Box<str>,
+    pub domain: Text,
     /// SID as text.
-    pub sid: Box<str>,
+    pub sid: Text,
     /// UPN; empty for well-known and local ones.
-    pub upn: Box<str>,
+    pub upn: Text,
     /// Given name of a person, else empty.
-    pub given: Box<str>,
+    pub given: Text,
     /// Family name of a person, else empty.
-    pub family: Box<str>,
+    pub family: Text,
     /// Display name: `Doe, Jane` or `Jane Doe` as the organisation writes it.
-    pub display: Box<str>,
+    pub display: Text,
     /// Department, else empty.
-    pub department: Box<str>,
+    pub department: Text,
     /// Index into [`Atlas::personas`] for persons and admins.
     pub persona: Option<u16>,
     /// `C:\Users\jdoe`, `C:\Windows\system32\config\systemprofile`, ...
-    pub profile: Box<str>,
-    /// The host it belongs to: a person's own machine, a machine account's or local account's host.
+    pub profile: Text,
+    /// The host it belongs to: a person's own machine (also for the person's admin account), a machine account's or local
+    /// account's host, the server a service account runs on, the first domain controller for built-in ones.
     pub host: Option<HostId>,
-    /// Group SIDs of its tokens besides the usual ones.
-    pub groups: Vec<Box<str>>,
+    /// SIDs of the domain groups in its tokens, its primary group first (`…-513`); empty for local ones.
+    pub groups: Arc<[Text]>,
     /// Service principal name of a service account, else empty.
-    pub spn: Box<str>,
+    pub spn: Text,
     /// Member of the local Administrators group of its own host, so it has a linked elevated token.
     pub local_admin: bool,
 }
@@ -105,9 +116,9 @@ pub struct Account {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Site {
     /// Its name: `Lyon`.
-    pub name: Box<str>,
+    pub name: Text,
     /// IANA time zone.
-    pub tz: Box<str>,
+    pub tz: Text,
     /// Hosts of role domain controller here (or anywhere when the site has none).
     pub dcs: Vec<HostId>,
     /// File servers here (or anywhere).
@@ -120,24 +131,37 @@ pub struct Site {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Os {
     /// `Windows 11 Enterprise`.
-    pub name: Box<str>,
+    pub name: Text,
     /// Build: 22631.
     pub build: u32,
     /// Revision: 4317.
     pub revision: u32,
     /// Version of binaries that come from the image and were never serviced: `10.0.22621.1`.
-    pub base: Box<str>,
+    pub base: Text,
     /// Windows Server.
     pub server: bool,
+    /// Family of binaries it shares with its servicing levels: `windows_11_24h2`.
+    pub family: Text,
+    /// Windows or Linux.
+    pub platform: Platform,
+}
+
+/// What kind of operating system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Platform {
+    /// Windows client or server.
+    Windows,
+    /// Linux server.
+    Linux,
 }
 
 /// A host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Host {
     /// Computer name, upper case, at most 15 characters.
-    pub name: Box<str>,
+    pub name: Text,
     /// `WS-0412.corp.example` as event logs print it.
-    pub fqdn: Box<str>,
+    pub fqdn: Text,
     /// Index into [`Atlas::roles`].
     pub role: u16,
     /// Index into [`Atlas::sites`].
@@ -153,15 +177,15 @@ pub struct Host {
     /// First address.
     pub ip: Ipv4Addr,
     /// `00-15-5D-3A-10-0C`.
-    pub mac: Box<str>,
+    pub mac: Text,
     /// Machine GUID, lower case.
-    pub machine_guid: Box<str>,
+    pub machine_guid: Text,
     /// First 32 bits of it: the machine part of Sysmon's GUIDs.
     pub machine_part: u32,
     /// SID of its local account domain (`S-1-5-21-…`), for a domain controller the domain's.
-    pub sid: Box<str>,
+    pub sid: Text,
     /// Defender's device id, 40 hex digits.
-    pub device_id: Box<str>,
+    pub device_id: Text,
     /// Index of its boot image in [`Atlas::boots`].
     pub boot: u16,
     /// When it booted last before the world's start, an odd time days or weeks before.
@@ -173,10 +197,12 @@ pub struct Host {
     /// Drift of its clock in parts per billion.
     pub clock_drift_ppb: i32,
     /// `15.15` and the like.
-    pub sysmon_version: Box<str>,
-    /// Index into [`Atlas::volumes`]-style device numbering: the 3 of `\device\harddiskvolume3`.
+    pub sysmon_version: Text,
+    /// The 3 of `\device\harddiskvolume3`: where C: is.
     pub volume: u8,
-    /// Programs installed besides the operating system: image of each program name it has, sorted by name index.
+    /// Who made it: `dell`, `lenovo`, `hp`, `vmware`, `hyper-v`.
+    pub maker: Text,
+    /// Index into [`Atlas::software`].
     pub software: u16,
     /// Domain controller it uses.
     pub dc: HostId,
@@ -188,70 +214,72 @@ pub struct Host {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     /// Full path; `{profile}` stands for the account's profile where a program lives there.
-    pub path: Box<str>,
+    pub path: Text,
     /// Final file name.
-    pub name: Box<str>,
+    pub name: Text,
     /// FileVersion resource: `10.0.22621.3672 (WinBuild.160101.0800)`, or `-`.
-    pub file_version: Box<str>,
+    pub file_version: Text,
     /// Description, or `-`.
-    pub description: Box<str>,
+    pub description: Text,
     /// Product, or `-`.
-    pub product: Box<str>,
+    pub product: Text,
     /// Company, or `-`.
-    pub company: Box<str>,
+    pub company: Text,
     /// OriginalFilename, or `-`.
-    pub original_name: Box<str>,
+    pub original_name: Text,
     /// Upper-case hex.
-    pub md5: Box<str>,
+    pub md5: Text,
     /// Upper-case hex.
-    pub sha1: Box<str>,
+    pub sha1: Text,
     /// Upper-case hex.
-    pub sha256: Box<str>,
+    pub sha256: Text,
     /// Upper-case hex.
-    pub imphash: Box<str>,
+    pub imphash: Text,
     /// Bytes.
     pub size: u64,
     /// Signer, or `-`.
-    pub signer: Box<str>,
+    pub signer: Text,
     /// Console program: conhost serves it.
     pub console: bool,
     /// Modules it loads when it starts, in order.
     pub modules: Vec<ModuleId>,
-    /// Highest integrity its manifest asks for without a prompt: runs elevated only when asked.
+    /// Its manifest elevates an administrator's token without a prompt.
     pub auto_elevate: bool,
+    /// 32-bit program on a 64-bit system.
+    pub wow64: bool,
 }
 
 /// A loadable module: one version of a DLL (the executable's own image load included).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Module {
     /// Full path.
-    pub path: Box<str>,
+    pub path: Text,
     /// FileVersion, or `-`.
-    pub file_version: Box<str>,
+    pub file_version: Text,
     /// Description, or `-`.
-    pub description: Box<str>,
+    pub description: Text,
     /// Product, or `-`.
-    pub product: Box<str>,
+    pub product: Text,
     /// Company, or `-`.
-    pub company: Box<str>,
+    pub company: Text,
     /// OriginalFilename, or `-`.
-    pub original_name: Box<str>,
+    pub original_name: Text,
     /// Upper-case hex.
-    pub md5: Box<str>,
+    pub md5: Text,
     /// Upper-case hex.
-    pub sha1: Box<str>,
+    pub sha1: Text,
     /// Upper-case hex.
-    pub sha256: Box<str>,
+    pub sha256: Text,
     /// Upper-case hex.
-    pub imphash: Box<str>,
+    pub imphash: Text,
     /// Bytes.
     pub size: u64,
     /// Carries a signature.
     pub signed: bool,
     /// Signer, or `-`.
-    pub signer: Box<str>,
+    pub signer: Text,
     /// `Valid`, `Unavailable`, ...
-    pub signature_status: Box<str>,
+    pub signature_status: Text,
 }
 
 /// Which session of a host a boot process belongs to.
@@ -272,8 +300,9 @@ pub struct BootProcess {
     pub program: u16,
     /// Index of its parent in the same boot image; itself for System.
     pub parent: u16,
-    /// Command line; `{sid}`-like slots are not needed here.
-    pub command_line: Box<str>,
+    /// Command line. `{image}` stands for the program's full path, `{profile}` for the account's profile: see
+    /// [`Atlas::boot_command_line`].
+    pub command_line: Text,
     /// Session and account.
     pub session: BootSession,
     /// Services it hosts (indices into the names of the library).
@@ -282,6 +311,8 @@ pub struct BootProcess {
     pub after: Span,
     /// Ends soon after it started (smss helpers, userinit): only its start is a fact others point at.
     pub exits: bool,
+    /// Runs in an app container (integrity `AppContainer`).
+    pub app_container: bool,
 }
 
 /// What runs on a host of a kind after boot.
@@ -295,7 +326,7 @@ pub struct Boot {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Persona {
     /// Its id: `finance`.
-    pub id: Box<str>,
+    pub id: Text,
     /// Usual hours of the working day, local: start, end.
     pub hours: (f32, f32),
     /// Share of people at work on a weekday, on Saturday, on Sunday.
@@ -303,7 +334,7 @@ pub struct Persona {
     /// Share of people of this persona who work at night.
     pub night: f32,
     /// Departments its people are in, weighted.
-    pub departments: Vec<(Box<str>, u32)>,
+    pub departments: Vec<(Text, u32)>,
     /// Share of an organisation's people.
     pub share: f32,
     /// Has a separate administrative account.
@@ -316,24 +347,72 @@ pub struct Persona {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Words {
     /// Name of each list: `documents.invoice`, `names.service`.
-    pub names: Vec<Box<str>>,
+    pub names: Vec<Text>,
     /// Its lines.
-    pub lists: Vec<Vec<Box<str>>>,
+    pub lists: Vec<Vec<Text>>,
+}
+
+/// A service known to service control managers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Service {
+    /// Its key, an index into the names of the library (lower case).
+    pub name: u16,
+    /// Its key as written: `BITS`.
+    pub key: Text,
+    /// `Background Intelligent Transfer Service`, as 7036 names it.
+    pub display: Text,
+    /// Image path with arguments.
+    pub command: Text,
+    /// Account it runs as.
+    pub account: AccountId,
+    /// Start type as 7045 and 7040 print it: `auto start`, `demand start`, `disabled`, `boot start`, `system start`.
+    pub start: Text,
+    /// Runs in the session of each user, with a suffix to its name.
+    pub per_user: bool,
+}
+
+/// A group of the domain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Group {
+    /// `Domain Admins`.
+    pub name: Text,
+    /// SID as text.
+    pub sid: Text,
+    /// `global`, `universal`, `domain local`.
+    pub scope: Text,
+}
+
+/// What is installed: the programs of an operating system's servicing level and those of packages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Software {
+    /// Index into [`Atlas::bases`].
+    pub base: u16,
+    /// Images of packages by program (index into the names of the library), sorted; they go before the base's.
+    pub extra: Vec<(u16, ImageId)>,
+}
+
+/// Call traces of one kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Traces {
+    /// Kind, an index into the names of the library.
+    pub name: u16,
+    /// Full Sysmon CallTrace texts for each of [`Atlas::oses`]; one of them is drawn.
+    pub by_os: Vec<Vec<Text>>,
 }
 
 /// The forest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Forest {
     /// `corp.example`
-    pub dns: Box<str>,
+    pub dns: Text,
     /// `CORP`
-    pub netbios: Box<str>,
+    pub netbios: Text,
     /// `CORP.EXAMPLE`
-    pub realm: Box<str>,
+    pub realm: Text,
     /// `S-1-5-21-…`
-    pub sid: Box<str>,
+    pub sid: Text,
     /// Entra tenant id.
-    pub tenant: Box<str>,
+    pub tenant: Text,
 }
 
 /// Everything that never changes while a world runs.
@@ -350,7 +429,7 @@ pub struct Atlas {
     /// Operating systems in use.
     pub oses: Vec<Os>,
     /// Names of host roles: `workstation`, `laptop`, `domain_controller`, `file_server`, `database_server`, ...
-    pub roles: Vec<Box<str>>,
+    pub roles: Vec<Text>,
     /// Personas.
     pub personas: Vec<Persona>,
     /// Hosts, grouped by cell.
@@ -363,59 +442,22 @@ pub struct Atlas {
     pub modules: Vec<Module>,
     /// Boot images.
     pub boots: Vec<Boot>,
-    /// For each software set (shared by hosts with the same operating system and packages): image of every program
-    /// name of the library, `u32::MAX` where the set has none.
-    pub software: Vec<Vec<u32>>,
+    /// Programs of each operating system's servicing level, sorted by name (index into the names of the library).
+    pub bases: Vec<Vec<(u16, ImageId)>>,
+    /// Software sets, shared by hosts with the same operating system and packages.
+    pub software: Vec<Software>,
+    /// Services, sorted by name.
+    pub services: Vec<Service>,
+    /// Groups of the domain.
+    pub groups: Vec<Group>,
+    /// Members of Domain Admins who are people.
+    pub domain_admins: Vec<AccountId>,
+    /// Service accounts with a service principal name.
+    pub service_accounts: Vec<AccountId>,
     /// Word lists.
     pub words: Words,
-    /// Call traces by name index of the library: full Sysmon CallTrace texts, one of which is drawn.
-    pub traces: Vec<(u16, Vec<Box<str>>)>,
+    /// Call traces, sorted by name.
+    pub traces: Vec<Traces>,
     /// Number of cells.
     pub cells: u16,
-}
-
-impl Atlas {
-    /// A host.
-    pub fn host(&self, id: HostId) -> &Host {
-        &self.hosts[id.0 as usize]
-    }
-    /// An account.
-    pub fn account(&self, id: AccountId) -> &Account {
-        &self.accounts[id.0 as usize]
-    }
-    /// An image.
-    pub fn image(&self, id: ImageId) -> &Image {
-        &self.images[id.0 as usize]
-    }
-    /// A module.
-    pub fn module(&self, id: ModuleId) -> &Module {
-        &self.modules[id.0 as usize]
-    }
-    /// The image a host has for a program (index into the library's names).
-    pub fn program(&self, host: HostId, program: u16) -> Option<ImageId> {
-        let set = &self.software[self.host(host).software as usize];
-        set.get(program as usize).copied().filter(|i| *i != u32::MAX).map(ImageId)
-    }
-    /// Index of a role.
-    pub fn role(&self, name: &str) -> Option<u16> {
-        self.roles.iter().position(|r| **r == *name).map(|i| i as u16)
-    }
-    /// A fact about a host as text.
-    pub fn host_attr(&self, id: HostId, attr: Attr) -> &str {
-        let h = self.host(id);
-        match attr {
-            Attr::Name => &h.name,
-            Attr::Full => &h.fqdn,
-            Attr::Domain => &self.forest.dns,
-            Attr::Netbios => &self.forest.netbios,
-            Attr::Sid => &h.sid,
-            Attr::Given => &self.sites[h.site as usize].name,
-            Attr::Department => &self.roles[h.role as usize],
-            Attr::Dc => &self.host(h.dc).name,
-            Attr::FileServer => &self.host(h.file_server).name,
-            Attr::MachineGuid => &h.machine_guid,
-            Attr::Temp => r"C:\Windows\Temp",
-            _ => "",
-        }
-    }
 }

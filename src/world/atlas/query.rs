@@ -1,0 +1,109 @@
+//! Questions the atlas answers.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::*;
+
+impl Atlas {
+    /// A host.
+    pub fn host(&self, id: HostId) -> &Host {
+        &self.hosts[id.0 as usize]
+    }
+    /// An account.
+    pub fn account(&self, id: AccountId) -> &Account {
+        &self.accounts[id.0 as usize]
+    }
+    /// An image.
+    pub fn image(&self, id: ImageId) -> &Image {
+        &self.images[id.0 as usize]
+    }
+    /// A module.
+    pub fn module(&self, id: ModuleId) -> &Module {
+        &self.modules[id.0 as usize]
+    }
+    /// The image a host has for a program (index into the library's names).
+    pub fn program(&self, host: HostId, program: u16) -> Option<ImageId> {
+        let set = &self.software[self.host(host).software as usize];
+        let find = |t: &[(u16, ImageId)]| t.binary_search_by_key(&program, |e| e.0).ok().map(|i| t[i].1);
+        find(&set.extra).or_else(|| find(&self.bases[set.base as usize]))
+    }
+    /// The image a host has at a full path, whatever its case; a per-user program matches in any profile.
+    pub fn image_at(&self, host: HostId, path: &str) -> Option<ImageId> {
+        let set = &self.software[self.host(host).software as usize];
+        let at = |i: &ImageId| {
+            let known = &*self.image(*i).path;
+            match known.strip_prefix("{profile}") {
+                Some(tail) => path
+                    .len()
+                    .checked_sub(tail.len())
+                    .is_some_and(|n| path.is_char_boundary(n) && path[n..].eq_ignore_ascii_case(tail)),
+                None => known.eq_ignore_ascii_case(path),
+            }
+        };
+        set.extra.iter().chain(&self.bases[set.base as usize]).map(|e| e.1).find(at)
+    }
+    /// Every image a host has: a program of a package goes before the system's of the same name.
+    pub fn images_of(&self, host: HostId) -> impl Iterator<Item = (u16, ImageId)> + '_ {
+        let set = &self.software[self.host(host).software as usize];
+        set.extra.iter().chain(&self.bases[set.base as usize]).copied()
+    }
+    /// The hosts of a cell: they stand together.
+    pub fn hosts_of_cell(&self, cell: u16) -> Range<u32> {
+        let lo = self.hosts.partition_point(|h| h.cell < cell) as u32;
+        let hi = self.hosts.partition_point(|h| h.cell <= cell) as u32;
+        lo..hi
+    }
+    /// A service by its name (index into the names of the library).
+    pub fn service(&self, name: u16) -> Option<&Service> {
+        self.services.binary_search_by_key(&name, |s| s.name).ok().map(|i| &self.services[i])
+    }
+    /// Call traces of a kind as that host's modules give them; empty for an unknown kind.
+    pub fn call_traces(&self, host: HostId, name: u16) -> &[Text] {
+        match self.traces.binary_search_by_key(&name, |t| t.name) {
+            Ok(i) => &self.traces[i].by_os[self.host(host).os as usize],
+            Err(_) => &[],
+        }
+    }
+    /// The full path of an image for an account that runs it.
+    pub fn path_of<'a>(&'a self, image: &'a Image, account: AccountId) -> Cow<'a, str> {
+        match image.path.strip_prefix("{profile}") {
+            Some(tail) => Cow::Owned(format!("{}{tail}", self.account(account).profile)),
+            None => Cow::Borrowed(&image.path),
+        }
+    }
+    /// The command line of a boot process on a host: the image's path and the profile filled in.
+    pub fn boot_command_line<'a>(&'a self, host: HostId, process: &'a BootProcess, account: AccountId) -> Cow<'a, str> {
+        if !process.command_line.contains('{') {
+            return Cow::Borrowed(&process.command_line);
+        }
+        let path = match self.program(host, process.program) {
+            Some(i) => self.path_of(self.image(i), account),
+            None => Cow::Borrowed(""),
+        };
+        let text = process.command_line.replace("{image}", &path);
+        Cow::Owned(text.replace("{profile}", &self.account(account).profile))
+    }
+    /// Index of a role.
+    pub fn role(&self, name: &str) -> Option<u16> {
+        self.roles.iter().position(|r| **r == *name).map(|i| i as u16)
+    }
+    /// A fact about a host as text.
+    pub fn host_attr(&self, id: HostId, attr: Attr) -> &str {
+        let h = self.host(id);
+        match attr {
+            Attr::Name => &h.name,
+            Attr::Full => &h.fqdn,
+            Attr::Domain => &self.forest.dns,
+            Attr::Netbios => &self.forest.netbios,
+            Attr::Sid => &h.sid,
+            Attr::Given => &self.sites[h.site as usize].name,
+            Attr::Department => &self.roles[h.role as usize],
+            Attr::Dc => &self.host(h.dc).name,
+            Attr::FileServer => &self.host(h.file_server).name,
+            Attr::MachineGuid => &h.machine_guid,
+            Attr::Temp => r"C:\Windows\Temp",
+            _ => "",
+        }
+    }
+}
