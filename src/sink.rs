@@ -14,6 +14,7 @@
 //! To add a sink: a module under `src/sink/` whose options implement [`Sink`], and one line in [`KINDS`].
 
 pub mod door;
+pub mod file;
 mod lines;
 pub mod null;
 pub mod stdout;
@@ -28,6 +29,11 @@ use crate::yaml::{Fields, Node, Problems};
 
 /// Every kind of sink: the word that names it in a configuration, and how its options are read.
 pub const KINDS: &[SinkKind] = &[
+    SinkKind {
+        name: "file",
+        about: "one line per message, rotated, compressed",
+        read: |n, p| boxed(file::FileOptions::from_node(n, p)),
+    },
     SinkKind {
         name: "null",
         about: "counts, hashes and discards",
