@@ -3,6 +3,7 @@ pub mod account;
 pub mod activity;
 pub mod batch;
 pub mod proto;
+pub mod config;
 pub mod rng;
 pub mod schedule;
 pub mod secret;

@@ -129,7 +129,7 @@ impl fmt::Display for Rate {
             for (multiplier, suffix) in suffixes {
                 let one = per_day as u128 * *multiplier as u128; // thousandths per day that make 0.001 of this
                 let n = self.per_day_milli as u128;
-                if n % one != 0 || (n < one * 100 && *multiplier > 1) {
+                if !n.is_multiple_of(one) || (n < one * 100 && *multiplier > 1) {
                     continue;
                 }
                 let milli = n / one;
