@@ -15,6 +15,8 @@
 
 pub mod door;
 pub mod file;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod lines;
 pub mod null;
 pub mod stdout;
@@ -29,6 +31,8 @@ use crate::yaml::{Fields, Node, Problems};
 
 /// Every kind of sink: the word that names it in a configuration, and how its options are read.
 pub const KINDS: &[SinkKind] = &[
+    #[cfg(feature = "kafka")]
+    SinkKind { name: "kafka", about: "Apache Kafka topics", read: |n, p| boxed(kafka::Kafka::from_node(n, p)) },
     SinkKind {
         name: "file",
         about: "one line per message, rotated, compressed",
@@ -87,9 +91,43 @@ pub trait Sink: Send + std::fmt::Debug {
     fn reach(&self) -> BoxFuture<'_, Vec<Finding>> {
         Box::pin(async { vec![] })
     }
+    /// Its own counters, for metrics; asked for before it starts.
+    fn gauges(&self) -> Option<Gauges> {
+        None
+    }
     /// Runs until its door is closed and its queue is flushed, or the deadline of the closing has passed.
     fn start(self: Box<Self>, task: Task) -> BoxFuture<'static, Drained>;
 }
+
+/// What a message's headers tell, in sinks whose messages have headers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Headers {
+    /// `skirmish-id` on all, `skirmish-truth` on attack records.
+    #[default]
+    Truth,
+    /// `skirmish-id` alone.
+    Id,
+    /// Nothing.
+    None,
+}
+
+impl Headers {
+    /// Reads one of `truth`, `id`, `none`.
+    pub fn from_node(node: &Node, p: &mut Problems) -> Option<Headers> {
+        match node.as_str() {
+            Some("truth") => Some(Headers::Truth),
+            Some("id") => Some(Headers::Id),
+            Some("none") => Some(Headers::None),
+            _ => {
+                p.unknown(node, "value of `headers`", node.as_str().unwrap_or(""), ["truth", "id", "none"]);
+                None
+            }
+        }
+    }
+}
+
+/// A sink's own counters and gauges, read while it runs: name, label (empty for none) and value.
+pub type Gauges = Arc<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
 
 /// What a sink is told about one of its deliveries.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +142,8 @@ pub struct DeliveryInfo {
     pub os: String,
     /// Whether the key of its messages is the name of the host.
     pub key_is_host: bool,
+    /// What its headers tell unless the delivery itself says so.
+    pub headers: Headers,
 }
 
 /// What a sink is told about the run.

@@ -1,0 +1,145 @@
+//! `kafka`: topics of an Apache Kafka cluster, through librdkafka.
+//!
+//! One thread gives messages to librdkafka in the order of their batches and waits when its queue is full; one thread
+//! polls it and sums up delivery reports before the accounts hear of them. Nothing is given up by time: a record is in
+//! flight until a broker answers, the door holds whoever makes more, and only a broker's own refusal, a fatal error of
+//! the producer or the end of the run settles a record otherwise.
+//!
+//! | module | what |
+//! |---|---|
+//! | `options`, `security` | what a user writes, as meant, and as librdkafka properties |
+//! | `properties`, `jaas`, `store` | the same from a Java `client.properties` and its stores |
+//! | `oauth`, `tls` | bearer tokens; TLS beside librdkafka's |
+//! | `errors` | what each error code means: one table |
+//! | `context`, `client`, `send` | the producer, its reports, the sink's thread |
+//! | `topics`, `probe` | what is done before the first record, and by `check --connect` |
+
+pub mod client;
+pub mod context;
+pub mod errors;
+mod jaas;
+mod oauth;
+pub mod options;
+pub mod properties;
+pub mod security;
+mod send;
+mod store;
+mod tls;
+mod topics;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use futures::future::BoxFuture;
+
+pub use self::context::{KafkaStats, Opaque};
+pub use self::errors::Class;
+pub use self::options::{DeliveryOptions, KafkaOptions};
+use super::{DeliveryInfo, Drained, Gauges, QUEUE_BYTES_MAX, Sink, Task};
+use crate::yaml::{Fields, Node, Problems};
+
+/// Why the sink cannot do what it should. Its text never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What kind of trouble it is.
+    pub class: Class,
+    /// What happened.
+    pub message: String,
+}
+
+impl Error {
+    pub(crate) fn new(class: Class, message: impl Into<String>) -> Error {
+        Error { class, message: message.into() }
+    }
+    pub(crate) fn configuration(message: impl Into<String>) -> Error {
+        Error::new(Class::Configuration, message)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A Kafka sink as configured.
+#[derive(Debug)]
+pub struct Kafka {
+    /// What the user said about the sink.
+    pub options: KafkaOptions,
+    /// What the user said about its deliveries.
+    pub deliveries: Vec<DeliveryOptions>,
+    stats: Arc<KafkaStats>,
+}
+
+impl Kafka {
+    /// A sink with these options and no delivery yet.
+    pub fn new(options: KafkaOptions) -> Kafka {
+        Kafka { options, deliveries: vec![], stats: Arc::default() }
+    }
+    /// Reads the `kafka:` mapping of a sink.
+    pub fn from_node(node: &Node, p: &mut Problems) -> Option<Kafka> {
+        KafkaOptions::from_node(node, p).map(Kafka::new)
+    }
+    /// Its counters, alive while it runs.
+    pub fn stats(&self) -> Arc<KafkaStats> {
+        self.stats.clone()
+    }
+}
+
+impl Sink for Kafka {
+    fn add_delivery(&mut self, info: &DeliveryInfo, fields: &Fields<'_>, p: &mut Problems) {
+        if self.deliveries.len() + 1 == Opaque::DELIVERIES {
+            p.at(fields.node, format!("a Kafka sink has at most {} deliveries", Opaque::DELIVERIES - 1));
+        }
+        self.deliveries.push(DeliveryOptions::from_fields(info, fields, p));
+    }
+
+    /// Reaches the brokers, sees to the topics, and keeps batches below what the topics take: librdkafka would lose
+    /// the small messages of a batch that is too large as a whole.
+    fn open(&mut self) -> Result<(), String> {
+        let named = |e: Error| format!("kafka {}: {}: {e}", self.options.brokers.join(","), e.class.name());
+        let config = self.options.client_config(QUEUE_BYTES_MAX).map_err(named)?;
+        if let Some(max) = topics::ensure(&config, &self.options, &self.deliveries).map_err(named)? {
+            self.options.batch_bytes = self.options.batch_bytes.min(max);
+        }
+        Ok(())
+    }
+
+    fn gauges(&self) -> Option<Gauges> {
+        let stats = self.stats.clone();
+        Some(Arc::new(move || stats.gauges()))
+    }
+
+    fn start(self: Box<Self>, task: Task) -> BoxFuture<'static, Drained> {
+        Box::pin(async move {
+            let config = match self.options.client_config(task.receipts.queue_bytes_max()) {
+                Ok(c) => c,
+                Err(e) => return refuse(task, e.to_string()),
+            };
+            let (receipts, expired) = (task.receipts.clone(), Arc::new(AtomicBool::new(false)));
+            let sender = send::Sender::new(self.options, self.deliveries, config, self.stats, &task, expired.clone());
+            let (done, mut ended) = tokio::sync::oneshot::channel();
+            let thread = std::thread::Builder::new().name("kafka-send".into());
+            if let Err(e) = thread.spawn(move || drop(done.send(sender.run(task)))) {
+                return Drained { digest: None, error: Some(format!("cannot start a thread: {e}")) };
+            }
+            let ended = tokio::select! {
+                r = &mut ended => r,
+                () = receipts.deadline() => {
+                    expired.store(true, Relaxed);
+                    ended.await
+                }
+            };
+            ended.unwrap_or_else(|_| Drained { digest: None, error: Some("the sink's thread broke off".into()) })
+        })
+    }
+}
+
+fn refuse(mut task: Task, why: String) -> Drained {
+    task.abandon();
+    Drained { digest: None, error: Some(why) }
+}

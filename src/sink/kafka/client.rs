@@ -1,0 +1,105 @@
+//! A librdkafka client with the thread that serves it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
+
+use super::Error;
+use super::context::{Context, KafkaStats, Tally};
+use super::errors::Class;
+use super::security::TokenFrom;
+
+/// Longest time a report waits for others before the accounts hear of it.
+const POLL: Duration = Duration::from_millis(10);
+/// Longest wait for the reports of messages that were purged.
+const PURGE_MAX: Duration = Duration::from_secs(2);
+
+/// A producer and its polling thread. Dropping it purges what is left.
+pub struct Client {
+    /// The producer.
+    pub producer: Arc<BaseProducer<Context>>,
+    tally: Arc<Tally>,
+    stop: Arc<AtomicBool>,
+    poller: Option<JoinHandle<()>>,
+}
+
+impl Client {
+    /// Makes it; it connects in the background.
+    ///
+    /// # Errors
+    /// librdkafka refuses the configuration.
+    pub fn new(
+        config: &ClientConfig,
+        tokens: Option<TokenFrom>,
+        tally: Arc<Tally>,
+        stats: Arc<KafkaStats>,
+    ) -> Result<Client, Error> {
+        let context = Context { tally: tally.clone(), stats: stats.clone(), tokens, fatal: AtomicBool::new(false) };
+        let producer = BaseProducer::from_config_and_context(config, context).map_err(refused)?;
+        let producer = Arc::new(producer);
+        let stop = Arc::new(AtomicBool::new(false));
+        let poller = {
+            let (producer, stop, tally) = (producer.clone(), stop.clone(), tally.clone());
+            std::thread::Builder::new().name("kafka-poll".into()).spawn(move || {
+                let mut purged = false;
+                while !stop.load(Relaxed) {
+                    producer.poll(POLL);
+                    tally.flush();
+                    stats.queue_messages.store(producer.in_flight_count().max(0) as u64, Relaxed);
+                    // after a fatal error nothing in the queue will move: give it back, so that the door opens and
+                    // the sender comes to see the error
+                    if !purged && producer.client().context().fatal.load(Relaxed) {
+                        producer.purge(PurgeConfig::default().queue().inflight());
+                        purged = true;
+                    }
+                }
+            })
+        };
+        let poller = poller.map_err(|e| Error::new(Class::Configuration, format!("cannot start a thread: {e}")))?;
+        Ok(Client { producer, tally, stop, poller: Some(poller) })
+    }
+
+    /// Waits until librdkafka holds nothing any more or `give_up` says so. True when it holds nothing.
+    pub fn drain(&self, give_up: impl Fn() -> bool) -> bool {
+        while self.producer.in_flight_count() > 0 {
+            if give_up() {
+                return false;
+            }
+            self.tally.wait(POLL);
+        }
+        true
+    }
+
+    /// Takes back what has no answer and settles it: dropped what never left, unknown what did.
+    pub fn purge(&self) {
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        let deadline = Instant::now() + PURGE_MAX;
+        self.drain(|| Instant::now() > deadline);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(h) = self.poller.take() {
+            let _ = h.join();
+        }
+        self.tally.flush();
+    }
+}
+
+/// An error of librdkafka about the configuration. Its own text repeats the value, which may be a secret.
+pub fn refused(e: KafkaError) -> Error {
+    let text = match e {
+        KafkaError::ClientConfig(_, why, key, _) => format!("`{key}`: {why}"),
+        KafkaError::ClientCreation(why) => why,
+        e => e.to_string(),
+    };
+    Error::new(Class::Configuration, text)
+}

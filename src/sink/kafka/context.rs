@@ -1,0 +1,317 @@
+//! What librdkafka tells: delivery reports, errors, statistics; summed up before it goes to the accounts.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use rdkafka::client::{ClientContext, OAuthToken};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, DeliveryResult};
+use rdkafka::producer::ProducerContext;
+use rdkafka::statistics::Statistics;
+
+use super::errors::{Class, classify};
+use super::oauth;
+use super::security::TokenFrom;
+use crate::account::Outcome;
+use crate::sink::Receipts;
+
+/// Delivery reports summed up before the accounts are touched. A lock and a wake-up per record would cost more than
+/// the record.
+const REPORTS_PER_RECEIPT: u64 = 256;
+
+/// A message as librdkafka carries it for us: delivery, records and payload bytes in one word, so that nothing is
+/// allocated for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opaque {
+    /// Index of the delivery, below [`Opaque::DELIVERIES`].
+    pub delivery: usize,
+    /// Records in the message, below [`Opaque::RECORDS`].
+    pub records: u64,
+    /// Payload bytes, below 4 GiB.
+    pub bytes: u64,
+}
+
+impl Opaque {
+    /// Deliveries that one sink can have.
+    pub const DELIVERIES: usize = 1 << 12;
+    /// Records that one message can hold, and one.
+    pub const RECORDS: u64 = 1 << 20;
+
+    /// As a word.
+    pub fn pack(self) -> usize {
+        const { assert!(usize::BITS == 64, "a Kafka sink needs 64 bits for its messages' words") };
+        debug_assert!(self.delivery < Self::DELIVERIES && self.records < Self::RECORDS && self.bytes < 1 << 32);
+        self.delivery << 52 | (self.records as usize) << 32 | self.bytes as usize
+    }
+    /// From a word.
+    pub fn unpack(word: usize) -> Opaque {
+        let (records, bytes) = ((word >> 32) as u64 & (Self::RECORDS - 1), word as u64 & 0xffff_ffff);
+        Opaque { delivery: word >> 52, records, bytes }
+    }
+}
+
+/// Counters of a Kafka sink beside its accounts.
+#[derive(Debug, Default)]
+pub struct KafkaStats {
+    /// Messages that librdkafka holds.
+    pub queue_messages: AtomicU64,
+    /// How often its queue was full when a message came.
+    pub queue_full: AtomicU64,
+    /// Producers made anew after a fatal error.
+    pub restarts: AtomicU64,
+    /// Connections made to brokers so far.
+    pub connects: AtomicI64,
+    /// Connections lost so far.
+    pub disconnects: AtomicI64,
+    errors: [AtomicU64; Class::ALL.len()],
+    dropped: [AtomicU64; Class::ALL.len()],
+    last: Mutex<Option<(Class, String)>>,
+}
+
+impl KafkaStats {
+    /// Notes an error that the library reported.
+    pub fn error(&self, class: Class, reason: &str) {
+        let n = self.errors[class as usize].fetch_add(1, Relaxed) + 1;
+        if class == Class::Fine {
+            return;
+        }
+        // a broker that is away reports itself many times a second
+        if n.is_power_of_two() {
+            tracing::warn!(class = class.name(), times = n, "kafka: {reason}");
+        }
+        let mut last = self.last.lock().expect("no panic while holding it");
+        // "all brokers are down" follows each failure and says less than it
+        if class != Class::Unreachable || last.as_ref().is_none_or(|(c, _)| !c.needs_a_person()) {
+            *last = Some((class, reason.to_owned()));
+        }
+    }
+    /// Notes records that were given up.
+    pub fn drop_records(&self, class: Class, records: u64, reason: &str) {
+        let before = self.dropped[class as usize].fetch_add(records, Relaxed);
+        if before == 0 || (before + records).ilog2() > before.ilog2() {
+            tracing::error!(class = class.name(), records = before + records, "kafka: records given up: {reason}");
+        }
+    }
+    /// Errors of a class so far.
+    pub fn errors(&self, class: Class) -> u64 {
+        self.errors[class as usize].load(Relaxed)
+    }
+    /// Records given up so far for a reason of that class.
+    pub fn dropped(&self, class: Class) -> u64 {
+        self.dropped[class as usize].load(Relaxed)
+    }
+    /// The last error that says something.
+    pub fn last_error(&self) -> Option<(Class, String)> {
+        self.last.lock().expect("no panic while holding it").clone()
+    }
+    /// Everything: name, label, value.
+    pub fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut all = vec![
+            ("kafka_queue_messages", "", self.queue_messages.load(Relaxed)),
+            ("kafka_queue_full_total", "", self.queue_full.load(Relaxed)),
+            ("kafka_restarts_total", "", self.restarts.load(Relaxed)),
+            ("kafka_connects_total", "", self.connects.load(Relaxed).max(0) as u64),
+            ("kafka_disconnects_total", "", self.disconnects.load(Relaxed).max(0) as u64),
+        ];
+        for c in Class::ALL {
+            for (name, n) in [("kafka_errors_total", self.errors(c)), ("kafka_dropped_records_total", self.dropped(c))]
+            {
+                if n > 0 {
+                    all.push((name, c.name(), n));
+                }
+            }
+        }
+        all
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    records: u64,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct Pending {
+    reports: u64,
+    /// Per delivery: delivered, dropped, unknown.
+    sums: Vec<[Sum; 3]>,
+}
+
+const OUTCOMES: [Outcome; 3] = [Outcome::Delivered, Outcome::Dropped, Outcome::Unknown];
+
+/// Sums of delivery reports on their way to the accounts, and what has none yet.
+pub struct Tally {
+    pending: Mutex<Pending>,
+    settled: Condvar,
+    receipts: Option<Receipts>,
+    /// Records and bytes given to librdkafka without a report, per delivery.
+    unsettled: Vec<[AtomicU64; 2]>,
+}
+
+impl Tally {
+    /// For a number of deliveries; without receipts nothing is settled (clients that only look).
+    pub fn new(deliveries: usize, receipts: Option<Receipts>) -> Tally {
+        Tally {
+            pending: Mutex::new(Pending { reports: 0, sums: vec![Default::default(); deliveries] }),
+            settled: Condvar::new(),
+            receipts,
+            unsettled: (0..deliveries).map(|_| Default::default()).collect(),
+        }
+    }
+    /// A message goes to librdkafka.
+    pub fn send(&self, o: Opaque) {
+        let [records, bytes] = &self.unsettled[o.delivery];
+        records.fetch_add(o.records, Relaxed);
+        bytes.fetch_add(o.bytes, Relaxed);
+    }
+    /// A message that was sent has its answer, or never came into librdkafka.
+    pub fn report(&self, o: Opaque, outcome: Outcome) {
+        let [records, bytes] = &self.unsettled[o.delivery];
+        records.fetch_sub(o.records, Relaxed);
+        bytes.fetch_sub(o.bytes, Relaxed);
+        let mut p = self.pending.lock().expect("no panic while holding it");
+        let sum = &mut p.sums[o.delivery][OUTCOMES.iter().position(|x| *x == outcome).unwrap_or(2)];
+        sum.records += o.records;
+        sum.bytes += o.bytes;
+        p.reports += 1;
+        if p.reports >= REPORTS_PER_RECEIPT {
+            self.settle(&mut p);
+        }
+    }
+    /// Hands over what has been summed up.
+    pub fn flush(&self) {
+        let mut p = self.pending.lock().expect("no panic while holding it");
+        if p.reports > 0 {
+            self.settle(&mut p);
+        }
+    }
+    fn settle(&self, p: &mut Pending) {
+        p.reports = 0;
+        for (delivery, sums) in p.sums.iter_mut().enumerate() {
+            for (sum, outcome) in sums.iter_mut().zip(OUTCOMES) {
+                let Sum { records, bytes } = std::mem::take(sum);
+                if let (Some(r), 1..) = (&self.receipts, records) {
+                    r.settle(delivery, outcome, records, bytes);
+                }
+            }
+        }
+        self.settled.notify_all();
+    }
+    /// Waits until something is settled, at most that long.
+    pub fn wait(&self, at_most: Duration) {
+        let p = self.pending.lock().expect("no panic while holding it");
+        drop(self.settled.wait_timeout(p, at_most).expect("no panic while holding it"));
+    }
+    /// Settles as unknown what librdkafka took and will never report, as the client that had it is gone.
+    pub fn forget(&self) -> u64 {
+        let mut all = 0;
+        for (delivery, [records, bytes]) in self.unsettled.iter().enumerate() {
+            let (records, bytes) = (records.swap(0, Relaxed), bytes.swap(0, Relaxed));
+            if let (Some(r), 1..) = (&self.receipts, records) {
+                r.settle(delivery, Outcome::Unknown, records, bytes);
+            }
+            all += records;
+        }
+        self.flush();
+        all
+    }
+}
+
+/// The context of every client this sink makes.
+pub struct Context {
+    /// Where reports go.
+    pub tally: Arc<Tally>,
+    /// Where all else goes.
+    pub stats: Arc<KafkaStats>,
+    /// Where bearer tokens come from.
+    pub tokens: Option<TokenFrom>,
+    /// The producer cannot go on.
+    pub fatal: AtomicBool,
+}
+
+/// Whether a broker may have a message that failed.
+fn may_be_there(m: &BorrowedMessage<'_>) -> bool {
+    use rdkafka_sys::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+    // Why unsafe: only librdkafka knows whether a message left for the broker before it was given up, the accounts'
+    // `unknown` is exactly that, and the safe crate does not pass it on.
+    // SAFETY: the pointer belongs to the borrowed message, which outlives this call; the function only reads it.
+    let status = unsafe { rdkafka_sys::rd_kafka_message_status(m.ptr()) };
+    status != RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let o = Opaque::unpack(opaque);
+        let outcome = match result {
+            Ok(_) => Outcome::Delivered,
+            Err((e, m)) => {
+                let class = e.rdkafka_error_code().map_or(Class::Unknown, classify);
+                let refused = matches!(
+                    class,
+                    Class::TooLarge
+                        | Class::Timestamp
+                        | Class::InvalidRecord
+                        | Class::Authorization
+                        | Class::UnknownTopic
+                );
+                if refused || !may_be_there(m) {
+                    self.stats.drop_records(class, o.records, &e.to_string());
+                    Outcome::Dropped
+                } else {
+                    Outcome::Unknown
+                }
+            }
+        };
+        self.tally.report(o, outcome);
+    }
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Debug => tracing::debug!("librdkafka {facility}: {message}"),
+            // the errors among them come a second time as errors
+            _ => tracing::info!("librdkafka {facility}: {message}"),
+        }
+    }
+
+    fn stats(&self, s: Statistics) {
+        let sum = |of: fn(&rdkafka::statistics::Broker) -> Option<i64>| s.brokers.values().filter_map(of).sum::<i64>();
+        self.stats.connects.store(sum(|b| b.connects), Relaxed);
+        self.stats.disconnects.store(sum(|b| b.disconnects), Relaxed);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let class = error.rdkafka_error_code().map_or(Class::Unknown, classify);
+        if class == Class::Fatal {
+            self.fatal.store(true, Relaxed);
+        }
+        self.stats.error(class, reason);
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        let from = self.tokens.as_ref().ok_or("no bearer token is configured")?;
+        Ok(oauth::token(from)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn words_carry_all(delivery in 0..Opaque::DELIVERIES, records in 0..Opaque::RECORDS, bytes in 0u64..1 << 32) {
+            let o = Opaque { delivery, records, bytes };
+            prop_assert_eq!(Opaque::unpack(o.pack()), o);
+        }
+    }
+}
