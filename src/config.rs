@@ -4,6 +4,7 @@
 //! [`Config`]. Names that only the plan can resolve (sources, encodings, scenarios, policies, roles) stay
 //! [`Name`]s, which know where they were written. `docs/configuration.md` is the reference.
 
+mod builtin;
 mod layers;
 mod read;
 mod stream;
@@ -17,8 +18,10 @@ pub use layers::{ENV_PREFIX, Layers};
 pub use stream::{Delivery, Headers, Key, Stream, Truth};
 
 use crate::schedule::{Place, Shape};
+use crate::secret::SecretRef;
 use crate::sink::SinkSpec;
 use crate::time::{Span, Time};
+use crate::tls::ServerTls;
 use crate::yaml::{Data, Node, Problems};
 
 /// Cells a world has at least.
@@ -111,6 +114,8 @@ pub struct World {
     pub tenant: Option<String>,
     /// Places.
     pub sites: Vec<Site>,
+    /// Changes to roles.
+    pub roles: Vec<Role>,
     /// Units of ownership.
     pub cells: u16,
 }
@@ -126,6 +131,17 @@ pub struct Site {
     pub zone: TimeZone,
     /// Its part of the hosts; all add up to 1.
     pub share: f64,
+}
+
+/// A role as changed.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// The role.
+    pub role: Name,
+    /// Part of the hosts that have it, against the other roles' parts.
+    pub share: Option<f64>,
+    /// Pattern of its hosts' names: `LT-{n:04}`.
+    pub name: Option<Name>,
 }
 
 /// What sensors select.
@@ -219,21 +235,10 @@ pub struct Control {
     pub listen: SocketAddr,
     /// HTTP: `/metrics`, `/healthz`; none serves neither.
     pub metrics: Option<SocketAddr>,
-    /// File whose first line is the token that callers must show.
-    pub token_file: Option<PathBuf>,
+    /// The token that callers must show.
+    pub token: Option<SecretRef>,
     /// TLS of `listen`.
     pub tls: Option<ServerTls>,
-}
-
-/// TLS of a port that is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerTls {
-    /// PEM file with the certificate chain.
-    pub cert_file: PathBuf,
-    /// PEM file with its key.
-    pub key_file: PathBuf,
-    /// PEM file with the authorities of clients; with it clients must show a certificate.
-    pub client_ca_file: Option<PathBuf>,
 }
 
 /// Which hosts a stream is over. Everything given must hold.
@@ -376,6 +381,7 @@ world:
   hosts: 300
   forest: Contoso.example
   sites: [{name: Lyon, tz: Europe/Paris, share: 75%}, {name: Austin, tz: America/Chicago, share: 25%}]
+  roles: {laptop: {share: 40%, name: 'LT-{n:04}'}}
 sensors: {policy: baseline, roles: {domain_controller: verbose_lab}}
 attacks: {scenarios: [ransomware.*, {id: x.y, weight: 2, vars: {c2: evil.example}}], per_hour: 6, first: 20s}
 collection: {profile: product}
@@ -477,7 +483,7 @@ flush: soon
         skirmish.yaml:15:79: unnatural must be true or false, not `7`
         skirmish.yaml:15:86: `to` names no sink
         skirmish.yaml:17:19: listen must be an address and a port such as `127.0.0.1:7417`, not `here`
-        skirmish.yaml:17:32: a token cannot stand in a configuration; put it into a file and name that as `token_file`
+        skirmish.yaml:17:32: `token` must not be written into a configuration; name a file with `token_file` or an environment variable with `token_env`
         skirmish.yaml:18:10: threads must be from 1 to 1024, not 0
         skirmish.yaml:19:8: flush must be a length of time such as `250ms`, `3s` or `2h`, not `soon`
         skirmish.yaml:2:1: unknown field of the configuration `sead`; did you mean `seed`?

@@ -2,8 +2,9 @@
 pub mod account;
 pub mod activity;
 pub mod batch;
-pub mod proto;
+pub mod cli;
 pub mod config;
+pub mod proto;
 pub mod rng;
 pub mod schedule;
 pub mod secret;

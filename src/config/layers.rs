@@ -9,8 +9,8 @@ use crate::yaml::{self, Data, File, Node, Problem, Problems};
 /// What a configuration is put together from, in the order in which later parts override earlier ones.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
-    /// The built-in configuration to start from: its name and text.
-    pub base: Option<(&'static str, &'static str)>,
+    /// Built-in configurations to start from: their names and texts.
+    pub base: Vec<(&'static str, &'static str)>,
     /// Files of `-c`.
     pub files: Vec<PathBuf>,
     /// Variables of the environment; those that do not begin with [`ENV_PREFIX`] are passed over.
@@ -28,6 +28,8 @@ const ALTERNATIVES: &[&[&str]] = &[
     &["per_hour", "at", "share"],
     &["every", "at"],
     &["tz", "site"],
+    &["password_file", "password_env"],
+    &["token_file", "token_env"],
 ];
 
 impl Layers {
@@ -52,7 +54,7 @@ impl Layers {
                 }
             },
         };
-        if let Some((name, text)) = self.base {
+        for (name, text) in &self.base {
             lay(yaml::parse(name, text), &mut p);
         }
         for path in &self.files {
@@ -240,7 +242,7 @@ mod tests {
 
     fn layers(base: &'static str, environment: &[(&str, &str)], set: &[&str]) -> Layers {
         Layers {
-            base: Some(("base.yaml", base)),
+            base: vec![("base.yaml", base)],
             files: vec![],
             environment: environment.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
             set: set.iter().map(|s| s.to_string()).collect(),

@@ -190,6 +190,7 @@ fn world(node: Option<&Node>, p: &mut Problems) -> Option<World> {
         domain_sid: None,
         tenant: None,
         sites: vec![],
+        roles: vec![],
         cells: CELLS_MIN,
     };
     let before = p.0.len();
@@ -241,6 +242,16 @@ fn world(node: Option<&Node>, p: &mut Problems) -> Option<World> {
         if let Some(n) = f.take("sites") {
             sites(n, &mut world.sites, p);
         }
+        world.roles = pairs(&f, "roles", p, |n, p| {
+            let f = n.fields(p, "a role")?;
+            let share = f.take("share").and_then(|n| n.share(p, "share"));
+            let pattern = f.take("name").and_then(|n| name(n, "name", p));
+            f.finish(p);
+            Some((share, pattern))
+        })
+        .into_iter()
+        .map(|(role, (share, name))| Role { role, share, name })
+        .collect();
         if let Some(n) = f.take("cells") {
             world.cells = number(n, "cells", CELLS_MIN, CELLS_MAX, p).unwrap_or(CELLS_MIN);
         }
@@ -398,7 +409,7 @@ fn address(node: &Node, what: &str, p: &mut Problems) -> Option<SocketAddr> {
 
 fn control(node: Option<&Node>, p: &mut Problems) -> Option<Control> {
     let default = |t: &str| t.parse().expect("an address of our own");
-    let mut c = Control { listen: default(LISTEN), metrics: Some(default(METRICS)), token_file: None, tls: None };
+    let mut c = Control { listen: default(LISTEN), metrics: Some(default(METRICS)), token: None, tls: None };
     let Some(node) = node else { return Some(c) };
     let f = node.fields(p, "control")?;
     if let Some(n) = f.take("listen") {
@@ -409,19 +420,8 @@ fn control(node: Option<&Node>, p: &mut Problems) -> Option<Control> {
         Some(n) if n.as_str() == Some("off") => c.metrics = None,
         Some(n) => c.metrics = address(n, "metrics", p),
     }
-    if let Some(n) = node.get("token") {
-        f.take("token");
-        p.at(n, "a token cannot stand in a configuration").help("put it into a file and name that as `token_file`");
-    }
-    c.token_file = f.take("token_file").and_then(|n| path(n, "token_file", p));
-    if let Some(n) = f.take("tls") {
-        let f = n.fields(p, "tls")?;
-        let cert = f.need(p, "cert_file").and_then(|n| path(n, "cert_file", p));
-        let key = f.need(p, "key_file").and_then(|n| path(n, "key_file", p));
-        let ca = f.take("client_ca_file").and_then(|n| path(n, "client_ca_file", p));
-        f.finish(p);
-        c.tls = cert.zip(key).map(|(cert_file, key_file)| ServerTls { cert_file, key_file, client_ca_file: ca });
-    }
+    c.token = SecretRef::from_fields(&f, p, "token", "token_file", "token_env");
+    c.tls = f.take("tls").and_then(|n| ServerTls::from_node(n, p));
     f.finish(p);
     Some(c)
 }
