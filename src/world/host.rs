@@ -1,0 +1,265 @@
+//! What a host remembers: processes, sessions and counters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rng::{Rng, mix, purpose};
+use crate::time::{Span, Time};
+use crate::world::atlas::{AccountId, HostId};
+use crate::world::texts::TextId;
+
+/// LUIDs that every Windows host has.
+pub const SYSTEM_LUID: u64 = 0x3e7;
+/// See [`SYSTEM_LUID`].
+pub const LOCAL_SERVICE_LUID: u64 = 0x3e5;
+/// See [`SYSTEM_LUID`].
+pub const NETWORK_SERVICE_LUID: u64 = 0x3e4;
+
+/// Images at or above this index belong to the cell ([`crate::world::state::State::own_images`]), not to the atlas.
+pub const OWN_IMAGES: u32 = 1 << 31;
+
+/// A token's integrity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Level {
+    /// S-1-16-4096
+    Low,
+    /// S-1-16-8192
+    #[default]
+    Medium,
+    /// S-1-16-12288
+    High,
+    /// S-1-16-16384
+    System,
+}
+
+/// A logon session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// LUID; 0 marks a free slot.
+    pub luid: u64,
+    /// LUID of the linked session of a UAC pair, 0 for none.
+    pub linked: u64,
+    /// Whose.
+    pub account: AccountId,
+    /// When it began.
+    pub start: Time,
+    /// 2, 3, 5, 10, ...
+    pub logon_type: u8,
+    /// Terminal session number of its processes.
+    pub terminal: u8,
+    /// Full token with administrative rights.
+    pub elevated: bool,
+    /// Truth of the instance that opened it, 0 for none.
+    pub tag: u32,
+}
+
+/// A process as others see it, also after it has gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snap {
+    /// Process id; 0 is nobody.
+    pub pid: u32,
+    /// Image (index into the atlas, or the cell's own above [`OWN_IMAGES`]).
+    pub image: u32,
+    /// When it started.
+    pub start: Time,
+    /// Boot id << 48 | sequence number.
+    pub key: u64,
+    /// Command line.
+    pub command_line: TextId,
+    /// Current directory.
+    pub directory: TextId,
+    /// Full path when it is not the image's own (per-user programs, renamed copies).
+    pub path: TextId,
+    /// Account of the token.
+    pub account: AccountId,
+    /// Its session.
+    pub luid: u64,
+    /// When that began.
+    pub logon: Time,
+    /// Terminal session.
+    pub terminal: u8,
+    /// Integrity.
+    pub level: Level,
+    /// TokenElevationType: 1 default, 2 full, 3 limited.
+    pub elevation: u8,
+}
+
+/// A running process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Proc {
+    /// What others see.
+    pub snap: Snap,
+    /// Program (index into the library's names).
+    pub program: u16,
+    /// Its parent when it started: pid, image, start, key.
+    pub parent: Parent,
+    /// Truth: which step's doing it is, 0 for none.
+    pub tag: u32,
+    /// Slot of the console host that serves it, plus one; 0 for none.
+    pub conhost: u16,
+    /// It has a console (its own or its parent's).
+    pub console: bool,
+    /// The slot is in use.
+    pub alive: bool,
+}
+
+/// What is kept of a parent that may have gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parent {
+    /// Process id.
+    pub pid: u32,
+    /// Image.
+    pub image: u32,
+    /// When it started.
+    pub start: Time,
+    /// Boot id << 48 | sequence number.
+    pub key: u64,
+}
+
+/// A process on a host, as long as it is the same one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProcRef {
+    /// Index into the cell's hosts.
+    pub host: u32,
+    /// Slot.
+    pub slot: u16,
+    /// Key it must still have.
+    pub key: u64,
+}
+
+/// What a host remembers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// Who it is in the atlas.
+    pub id: HostId,
+    /// Last boot.
+    pub booted: Time,
+    /// Boots so far.
+    pub boot_id: u16,
+    /// Running and gone processes; boot processes stand at the indices of their boot image.
+    pub procs: Vec<Proc>,
+    /// Free slots of `procs`.
+    pub free: Vec<u16>,
+    /// Sessions; the first three are SYSTEM, LOCAL SERVICE and NETWORK SERVICE.
+    pub sessions: Vec<Session>,
+    /// The owner's session (index), if somebody is logged on.
+    pub owner: Option<u16>,
+    /// Processes started since boot.
+    pub sequence: u64,
+    /// Last LUID handed out.
+    pub luid: u64,
+    /// Ephemeral port counters: TCP, UDP.
+    pub ports: [u16; 2],
+    /// Draws of this host.
+    pub rng: Rng,
+    /// Slots of what sensors name all the time: lsass, services, event log, Sysmon.
+    pub lsass: u16,
+    /// See `lsass`.
+    pub services: u16,
+    /// See `lsass`.
+    pub eventlog: u16,
+    /// See `lsass`.
+    pub sensor: u16,
+    /// Runs now.
+    pub on: bool,
+    /// Recently used pids are not given out again at once.
+    pub recent: [u32; 8],
+}
+
+impl Default for HostId {
+    fn default() -> HostId { HostId(0) }
+}
+
+impl Default for AccountId {
+    fn default() -> AccountId { AccountId::SYSTEM }
+}
+
+impl Default for Rng {
+    fn default() -> Rng { Rng::new(0) }
+}
+
+impl Host {
+    /// A pid that no living process has. Windows hands out handles of a table with a free list: multiples of four
+    /// over a wide range, old numbers again and again.
+    pub fn new_pid(&mut self) -> u32 {
+        loop {
+            let wide = if self.rng.chance(0.85) { 3_000 } else { 7_500 };
+            let pid = 4 * (200 + self.rng.below(wide) as u32);
+            if !self.recent.contains(&pid) && !self.procs.iter().any(|p| p.alive && p.snap.pid == pid) {
+                self.recent.rotate_right(1);
+                self.recent[0] = pid;
+                return pid;
+            }
+        }
+    }
+    /// A new LUID: a counter that other kernel objects advance as well.
+    pub fn new_luid(&mut self) -> u64 {
+        self.luid += 0x400 + self.rng.below(0x9000);
+        self.luid
+    }
+    /// The next process key.
+    pub fn new_key(&mut self) -> u64 {
+        self.sequence += 1;
+        (self.boot_id as u64) << 48 | self.sequence
+    }
+    /// The next ephemeral port (49152 to 65535; two families, mostly ascending).
+    pub fn new_port(&mut self, udp: bool) -> u16 {
+        let p = &mut self.ports[udp as usize];
+        *p = (*p + 1 + (mix(*p as u64, purpose("port")) % 3) as u16) % 16_384;
+        49_152 + *p
+    }
+    /// A living process's slot by pid.
+    pub fn by_pid(&self, pid: u32) -> Option<u16> {
+        self.procs.iter().position(|p| p.alive && p.snap.pid == pid).map(|i| i as u16)
+    }
+    /// A session's index by LUID.
+    pub fn session(&self, luid: u64) -> Option<usize> { self.sessions.iter().position(|s| s.luid == luid) }
+    /// Puts a process into a slot.
+    pub fn place(&mut self, p: Proc) -> u16 {
+        match self.free.pop() {
+            Some(i) => {
+                self.procs[i as usize] = p;
+                i
+            }
+            None => {
+                self.procs.push(p);
+                self.procs.len() as u16 - 1
+            }
+        }
+    }
+    /// Puts a session into a free place behind the fixed ones.
+    pub fn open(&mut self, s: Session) -> usize {
+        match self.sessions.iter().skip(3).position(|s| s.luid == 0) {
+            Some(i) => {
+                self.sessions[i + 3] = s;
+                i + 3
+            }
+            None => {
+                self.sessions.push(s);
+                self.sessions.len() - 1
+            }
+        }
+    }
+    /// What the host's clock shows at an instant.
+    pub fn clock(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
+        let since = (t.0 - self.booted.0) as i128 * atlas.clock_drift_ppb as i128 / 1_000_000_000;
+        // time service pulls it back: the drift is a saw tooth of an hour
+        let saw = since.rem_euclid(3_600_000_000_000 * atlas.clock_drift_ppb.unsigned_abs().max(1) as i128 / 1_000_000_000 + 1);
+        t + atlas.clock_offset + Span(saw as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pids_are_multiples_of_four_and_never_alive_twice() {
+        let mut h = Host { rng: Rng::new(3), ..Host::default() };
+        for _ in 0..2_000 {
+            let pid = h.new_pid();
+            assert_eq!(pid % 4, 0);
+            assert!(!h.procs.iter().any(|p| p.alive && p.snap.pid == pid));
+            h.procs.push(Proc { snap: Snap { pid, ..Snap::default() }, alive: true, ..Proc::default() });
+        }
+    }
+}

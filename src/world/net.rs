@@ -1,0 +1,181 @@
+//! Names, ports and connections, seen from both ends.
+
+use std::net::Ipv4Addr;
+
+use crate::activity::{Field, Kind};
+use crate::rng::{Rng, mix, purpose};
+use crate::time::{Span, Time};
+use crate::world::atlas::HostId;
+use crate::world::fact::Val;
+use crate::world::host::ProcRef;
+use crate::world::program::{Dest, REGS, Who};
+use crate::world::state::{Body, State, Tag, Task};
+
+impl State {
+    /// Opens a connection; returns how long the caller waits for it.
+    pub(super) fn connect_op(
+        &mut self,
+        t: &mut Task,
+        by: ProcRef,
+        to: &Dest,
+        port: u16,
+        udp: bool,
+        bytes: (u64, u64),
+        server: Option<Who>,
+        tag: u32,
+    ) -> Span {
+        let (host, name, ip) = match to {
+            Dest::Host(sel) => {
+                let id = self.select(t, *sel);
+                let h = self.atlas().host(id);
+                (Some(id), h.fqdn.to_string(), h.ip)
+            }
+            Dest::Text(tpl) => {
+                let text = self.filled(t, tpl);
+                match text.parse::<Ipv4Addr>() {
+                    Ok(ip) => (self.shared().habits.host_by_ip(ip), String::new(), ip),
+                    Err(_) => match self.shared().habits.host_by_name(&text) {
+                        Some(id) => (Some(id), self.atlas().host(id).fqdn.to_string(), self.atlas().host(id).ip),
+                        None => (None, text.clone(), address_of(&text)),
+                    },
+                }
+            }
+        };
+        self.connect(by, host, &name, ip, port, udp, bytes, server, tag, t.rng.u64())
+    }
+
+    /// A connection with its name resolution and ports; the server's side follows in its own cell.
+    pub fn connect(
+        &mut self,
+        by: ProcRef,
+        to: Option<HostId>,
+        name: &str,
+        ip: Ipv4Addr,
+        port: u16,
+        udp: bool,
+        bytes: (u64, u64),
+        server: Option<Who>,
+        tag: u32,
+        draw: u64,
+    ) -> Span {
+        let Some(p) = self.proc(by).copied() else { return Span::ZERO };
+        let mut rng = Rng::new(draw);
+        let host = by.host;
+        let mut time = self.now;
+        // a name that was asked for a moment ago is in the cache
+        if !name.is_empty() && rng.chance(0.7) {
+            self.resolve(by, name, true, tag, time);
+            time = time + Span::us(rng.range(900, 38_000));
+        }
+        let local = self.hosts[host as usize].new_port(udp);
+        let me = self.atlas().host(self.host_id(host));
+        let (my_ip, my_name) = (me.ip, me.fqdn.clone());
+        if self.wants(Kind::NetworkBind) {
+            let i = self.fact(Kind::NetworkBind, host, time, &p.snap, tag);
+            let f = self.facts.get_mut(i);
+            f.extra.push((Field::SourcePort, Val::Uint(local as u64)));
+            f.extra.push((Field::SourceIp, Val::Ip(Ipv4Addr::UNSPECIFIED)));
+            f.extra.push((Field::NetworkIana, Val::Uint(if udp { 17 } else { 6 })));
+            self.done(i);
+        }
+        time = time + Span::us(rng.range(120, 900));
+        if self.wants(Kind::NetworkConnect) {
+            let source = self.texts.keep(&my_name);
+            let dest = if name.is_empty() { None } else { Some(self.texts.keep(name)) };
+            let i = self.fact(Kind::NetworkConnect, host, time, &p.snap, tag);
+            let f = self.facts.get_mut(i);
+            f.parent = super::proc::parent_snap(&p.parent);
+            f.extra.push((Field::SourceIp, Val::Ip(my_ip)));
+            f.extra.push((Field::SourcePort, Val::Uint(local as u64)));
+            f.extra.push((Field::SourceDomain, Val::Text(source)));
+            f.extra.push((Field::DestinationIp, Val::Ip(ip)));
+            f.extra.push((Field::DestinationPort, Val::Uint(port as u64)));
+            if let Some(d) = dest {
+                f.extra.push((Field::DestinationDomain, Val::Text(d)));
+            }
+            f.extra.push((Field::NetworkIana, Val::Uint(if udp { 17 } else { 6 })));
+            f.extra.push((Field::NetworkInitiated, Val::Bool(true)));
+            f.extra.push((Field::NetworkBytesSent, Val::Uint(bytes.0)));
+            f.extra.push((Field::NetworkBytesReceived, Val::Uint(bytes.1)));
+            self.done(i);
+        }
+        if let Some(to) = to.filter(|h| *h != self.host_id(host)) {
+            let tag = self.collateral(tag);
+            let tag = self.tag_of(tag);
+            let body = Body::Arrive { host: to, from: my_ip, from_port: local, port, udp, server, tag, bytes };
+            self.send(to, time + Span::us(rng.range(200, 2_500)), body);
+        }
+        time - self.now
+    }
+
+    /// The server's side of a connection.
+    pub(super) fn arrive(
+        &mut self,
+        host: HostId,
+        from: Ipv4Addr,
+        from_port: u16,
+        port: u16,
+        udp: bool,
+        server: Option<Who>,
+        tag: Option<Tag>,
+        bytes: (u64, u64),
+    ) {
+        let Some(host) = self.local(host) else { return };
+        if !self.hosts[host as usize].on || !self.wants(Kind::NetworkAccept) {
+            return;
+        }
+        let tag = tag.map_or(0, |t| self.tag(t));
+        let who = server.or_else(|| self.shared().habits.server(port, udp)).unwrap_or(Who::System);
+        let by = self.find(host, who, Default::default(), &[ProcRef::default(); REGS]);
+        let Some(p) = self.proc(by).copied() else { return };
+        let me = self.atlas().host(self.host_id(host)).ip;
+        let i = self.fact(Kind::NetworkAccept, host, self.now, &p.snap, tag);
+        let f = self.facts.get_mut(i);
+        f.parent = super::proc::parent_snap(&p.parent);
+        f.extra.push((Field::SourceIp, Val::Ip(from)));
+        f.extra.push((Field::SourcePort, Val::Uint(from_port as u64)));
+        f.extra.push((Field::DestinationIp, Val::Ip(me)));
+        f.extra.push((Field::DestinationPort, Val::Uint(port as u64)));
+        f.extra.push((Field::NetworkIana, Val::Uint(if udp { 17 } else { 6 })));
+        f.extra.push((Field::NetworkInitiated, Val::Bool(false)));
+        f.extra.push((Field::NetworkBytesSent, Val::Uint(bytes.0)));
+        f.extra.push((Field::NetworkBytesReceived, Val::Uint(bytes.1)));
+        self.done(i);
+    }
+
+    /// A name is looked up.
+    pub fn resolve(&mut self, by: ProcRef, name: &str, exists: bool, tag: u32, time: Time) {
+        if !self.wants(Kind::NameResolve) {
+            return;
+        }
+        let Some(p) = self.proc(by).copied() else { return };
+        let answers = match (exists, self.shared().habits.host_by_name(name)) {
+            (false, _) => String::new(),
+            (true, Some(h)) => format!("::ffff:{};", self.atlas().host(h).ip),
+            (true, None) => format!("::ffff:{};", address_of(name)),
+        };
+        let i = self.fact(Kind::NameResolve, by.host, time, &p.snap, tag);
+        let name = self.texts.keep(name);
+        let answers = if answers.is_empty() { None } else { Some(self.texts.keep(&answers)) };
+        let f = self.facts.get_mut(i);
+        f.parent = super::proc::parent_snap(&p.parent);
+        f.extra.push((Field::DnsName, Val::Text(name)));
+        f.extra.push((Field::DnsStatus, Val::Uint(if exists { 0 } else { 9003 })));
+        if let Some(a) = answers {
+            f.extra.push((Field::DnsAnswers, Val::Text(a)));
+        }
+        self.done(i);
+    }
+}
+
+/// The address a name outside stands for: always the same one. Names from the safe indicator pools get documentation
+/// addresses; well-known services get an address of a benchmark range, so that no third party is ever pointed at.
+pub fn address_of(name: &str) -> Ipv4Addr {
+    let h = mix(purpose(name), purpose("address"));
+    let reserved = ["example", "test", "invalid", "example.com", "example.net", "example.org"];
+    if reserved.iter().any(|r| name.ends_with(r)) {
+        let net = [[192, 0, 2], [198, 51, 100], [203, 0, 113]][(h % 3) as usize];
+        return Ipv4Addr::new(net[0], net[1], net[2], (1 + (h >> 8) % 254) as u8);
+    }
+    Ipv4Addr::new(198, 18 + ((h >> 16) & 1) as u8, (h >> 24) as u8, (1 + (h >> 32) % 254) as u8)
+}

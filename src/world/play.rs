@@ -1,0 +1,634 @@
+//! How instances, steps and scripts are played.
+
+use std::sync::Arc;
+
+use crate::activity::{Field, Kind, Type};
+use crate::rng::{Rng, mix, purpose};
+use crate::time::{Span, Time};
+use crate::world::atlas::{AccountId, HostId};
+use crate::world::fact::Val;
+use crate::world::host::{ProcRef, Snap};
+use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, role_attr, task_seed};
+use crate::world::program::{
+    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Op, Part, Piece, REGS, ScenarioId, ScriptId, Slot, TimeFmt,
+    Timed, Tpl, Who,
+};
+use crate::world::state::{Body, Frame, Play, State, Task, What};
+use crate::world::text::format;
+use crate::world::texts::TextId;
+
+/// Operations one task may do at one instant before it yields: a script that never waits must not hold the world.
+const OPS_AT_ONCE_MAX: u32 = 10_000;
+/// Frames a task may nest.
+const FRAMES_MAX: usize = 24;
+
+/// Draws a length of time, never negative.
+pub fn draw(d: Dur, rng: &mut Rng) -> Span {
+    Span(match d {
+        Dur::Fixed(s) => s.0,
+        Dur::Range(a, b) => rng.range(a.0, b.0),
+        Dur::LogNormal { median, p99 } => rng.lognormal(median.0 as f64, p99.0.max(median.0 + 1) as f64) as i64,
+    })
+    .max_zero()
+}
+
+/// Draws a count.
+pub fn draw_count(c: Count, rng: &mut Rng) -> u32 {
+    match c {
+        Count::Fixed(n) => n,
+        Count::Range(a, b) => rng.range(a as i64, b as i64) as u32,
+        Count::LogNormal { median, p99 } => (rng.lognormal(median, p99.max(median + 1e-9)).min(1e6) as u32).max(1),
+    }
+}
+
+impl Span {
+    /// Zero where it is negative.
+    pub fn max_zero(self) -> Span { Span(self.0.max(0)) }
+}
+
+enum Next {
+    Again,
+    Wait(Span),
+    End,
+}
+
+impl State {
+    /// Starts an instance at home here. One that cannot be cast leaves nothing.
+    pub fn launch(&mut self, id: InstId, scenario: ScenarioId, seed: u64, choices: &Choices) {
+        let shared = self.shared().clone();
+        let bound = instance::bind(&shared.atlas, &shared.casting, &shared.library, id, scenario, seed, self.now, choices);
+        if let Ok(inst) = bound {
+            self.begin(Arc::new(inst));
+        }
+    }
+
+    /// Starts a benign instance: role 0 is the host, role 1 its user, other roles are cast.
+    pub fn begin(&mut self, inst: Arc<instance::Inst>) {
+        let steps = self.library().scenarios[inst.scenario.0 as usize].steps.len();
+        let id = inst.id;
+        self.runs.insert(id, Run { inst, open: vec![u32::MAX; steps], last: 0 });
+        self.start_ready(id);
+    }
+
+    /// Starts every step whose needs are met.
+    fn start_ready(&mut self, id: InstId) {
+        let shared = self.shared().clone();
+        loop {
+            let Some(run) = self.runs.get(&id) else { return };
+            let inst = run.inst.clone();
+            let steps = &shared.library.scenarios[inst.scenario.0 as usize].steps;
+            let ready = (0..steps.len()).find(|i| {
+                run.open[*i] == u32::MAX && steps[*i].needs.iter().all(|n| run.open[*n as usize] == 0)
+            });
+            let Some(i) = ready else {
+                if run.open.iter().all(|o| *o == 0) {
+                    self.runs.remove(&id);
+                    self.named.retain(|(of, _), _| *of != id);
+                }
+                return;
+            };
+            let step = &steps[i];
+            let mut rng = Rng::of(inst.seed, i as u64, purpose("step"));
+            let plays = if rng.chance(step.chance as f64) { self.plays(&inst, i as u16, &mut rng) } else { vec![] };
+            let wait = step.wait;
+            let run = self.runs.get_mut(&id).expect("looked up above");
+            run.open[i] = if wait { plays.len() as u32 } else { 0 };
+            run.last = i as u16;
+            for (time, host, play) in plays {
+                if self.local(host).is_some() {
+                    self.at(time, What::Mail(Box::new(Body::Play(play))));
+                } else {
+                    self.send(host, time, Body::Play(play));
+                }
+            }
+        }
+    }
+
+    /// The plays of a step: for each member and repetition a time and a host.
+    fn plays(&mut self, inst: &Arc<instance::Inst>, i: u16, rng: &mut Rng) -> Vec<(Time, HostId, Play)> {
+        let shared = self.shared().clone();
+        let step = &shared.library.scenarios[inst.scenario.0 as usize].steps[i as usize];
+        let mut time = self.now + draw(step.after, rng);
+        let members: Vec<Option<HostId>> = match step.each.map(|r| &inst.roles[r as usize]) {
+            None => vec![None],
+            Some(Bound::Hosts(h)) => h.iter().map(|h| Some(*h)).collect(),
+            Some(Bound::Host(h)) => vec![Some(*h)],
+            Some(Bound::Account(a)) => vec![shared.atlas.account(*a).host],
+            Some(Bound::New(_)) => vec![],
+        };
+        let mut plays = vec![];
+        for (m, each) in members.into_iter().enumerate() {
+            for r in 0..draw_count(step.repeat, rng) {
+                if !plays.is_empty() && !step.parallel {
+                    time = time + draw(step.gap, rng);
+                }
+                let host = match step.host {
+                    crate::world::program::HostSel::Each => each,
+                    crate::world::program::HostSel::Role(role) => match &inst.roles[role as usize] {
+                        Bound::Host(h) => Some(*h),
+                        Bound::Hosts(h) => each.filter(|e| h.contains(e)).or(h.first().copied()),
+                        Bound::Account(a) => shared.atlas.account(*a).host,
+                        Bound::New(_) => None,
+                    },
+                    _ => None,
+                };
+                let Some(host) = host else { continue };
+                let account = match step.account {
+                    AccountSel::Role(r) => match &inst.roles[r as usize] {
+                        Bound::Account(a) => *a,
+                        Bound::Host(h) => shared.atlas.host(*h).account,
+                        _ => AccountId::SYSTEM,
+                    },
+                    other => self.account_on(host, other, AccountId::SYSTEM),
+                };
+                plays.push((time, host, Play {
+                    inst: inst.clone(),
+                    step: i,
+                    script: step.script,
+                    host,
+                    parent: step.parent,
+                    account,
+                    each,
+                    seed: task_seed(inst.seed, i, m as u64, r),
+                    home: step.wait.then_some(self.cell),
+                    part: 0,
+                }));
+            }
+        }
+        plays
+    }
+
+    /// A play of a step came to its end.
+    pub fn step_done(&mut self, inst: InstId, step: u16) {
+        if let Some(run) = self.runs.get_mut(&inst) {
+            run.open[step as usize] = run.open[step as usize].saturating_sub(1);
+            if run.open[step as usize] == 0 {
+                self.start_ready(inst);
+            }
+        }
+    }
+
+    /// An account by selector on a host.
+    pub fn account_on(&self, host: HostId, sel: AccountSel, actor: AccountId) -> AccountId {
+        let h = self.atlas().host(host);
+        match sel {
+            AccountSel::Actor => actor,
+            AccountSel::System => AccountId::SYSTEM,
+            AccountSel::LocalService => AccountId::LOCAL_SERVICE,
+            AccountSel::NetworkService => AccountId::NETWORK_SERVICE,
+            AccountSel::Owner => h.owner.unwrap_or(actor),
+            AccountSel::Machine => h.account,
+            AccountSel::DomainAdmin => self.shared().casting.admins.first().copied().unwrap_or(actor),
+            AccountSel::Role(_) => actor,
+        }
+    }
+
+    fn task_account(&self, t: &Task, sel: AccountSel) -> AccountId {
+        match sel {
+            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
+                Some(Bound::Account(a)) => *a,
+                Some(Bound::Host(h)) => self.atlas().host(*h).account,
+                _ => t.account,
+            },
+            other => self.account_on(self.host_id(t.host), other, t.account),
+        }
+    }
+
+    /// Plays a script on a host of ours, under a session when one was opened for it.
+    pub fn play(&mut self, p: Play, session: Option<(u64, Span)>) {
+        let Some(host) = self.local(p.host) else { return };
+        if !self.hosts[host as usize].on {
+            if let Some(home) = p.home {
+                self.send_cell(home, self.now, Body::Done { inst: p.inst.id, step: p.step });
+            }
+            return;
+        }
+        let actor = self.find(host, p.parent, p.inst.id, &[ProcRef::default(); REGS]);
+        let snap = self.proc(actor).map_or(Snap::default(), |p| p.snap);
+        let (account, luid) = match session {
+            Some((luid, _)) => (p.account, luid),
+            None => self.session_for(host, p.account, &snap),
+        };
+        let mut regs = [ProcRef::default(); REGS];
+        regs[0] = actor;
+        let task = Task {
+            inst: p.inst,
+            step: p.step,
+            host,
+            each: p.each,
+            regs,
+            account,
+            luid,
+            seed: p.seed,
+            rng: Rng::of(p.seed, 0, purpose("task")),
+            frames: vec![Frame { script: p.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
+            file: TextId::EMPTY,
+            home: p.home,
+            part: p.part,
+            closes: session,
+            fill: self.filling,
+            ready: false,
+        };
+        self.add_task(task);
+    }
+
+    /// Adds a task and lets it go on now.
+    pub fn add_task(&mut self, task: Task) {
+        let i = match self.free_tasks.pop() {
+            Some(i) => i,
+            None => {
+                self.tasks.push(None);
+                self.tasks.len() as u32 - 1
+            }
+        };
+        self.tasks[i as usize] = Some(Box::new(task));
+        self.step_task(i);
+    }
+
+    /// The session an account has on a host: the actor's own, a living one, else the actor's.
+    pub fn session_for(&self, host: u32, account: AccountId, actor: &Snap) -> (AccountId, u64) {
+        if actor.pid != 0 && actor.account == account {
+            return (account, actor.luid);
+        }
+        match self.hosts[host as usize].sessions.iter().find(|s| s.luid != 0 && s.account == account) {
+            Some(s) => (account, s.luid),
+            None if actor.pid != 0 => (actor.account, actor.luid),
+            None => (AccountId::SYSTEM, crate::world::host::SYSTEM_LUID),
+        }
+    }
+
+    /// The process a selector means on a host; System where there is none.
+    pub fn find(&self, host: u32, who: Who, inst: InstId, regs: &[ProcRef; REGS]) -> ProcRef {
+        let h = &self.hosts[host as usize];
+        let slot = match who {
+            Who::Reg(r) => {
+                let r = regs[r as usize % REGS];
+                if r.key != 0 && r.host == host && self.proc(r).is_some() { Some(r.slot) } else { Some(0) }
+            }
+            Who::ParentOf(r) => self
+                .proc(regs[r as usize % REGS])
+                .and_then(|p| h.procs.iter().position(|q| q.alive && q.snap.key == p.parent.key))
+                .map(|i| i as u16),
+            Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
+            Who::Image(name) => self.image_slot(host, name),
+            Who::Shell => self.shell_slot(host).or(Some(h.services)),
+            Who::Named(n) => self.named.get(&(inst, n)).filter(|r| r.host == host && self.proc(**r).is_some()).map(|r| r.slot),
+            Who::System => Some(0),
+        };
+        // a named process that is gone: its work goes on from the shell
+        let slot = match (slot, who) {
+            (None, Who::Named(_) | Who::ParentOf(_)) => self.shell_slot(host).unwrap_or(h.services),
+            (s, _) => s.unwrap_or(0),
+        };
+        self.proc_ref(host, slot)
+    }
+
+    /// Goes on with a task until it waits or ends.
+    pub fn step_task(&mut self, i: u32) {
+        let Some(mut t) = self.tasks[i as usize].take() else { return };
+        let outer = std::mem::replace(&mut self.filling, t.fill);
+        let mut next = Next::Again;
+        for _ in 0..OPS_AT_ONCE_MAX {
+            next = self.next_op(&mut t);
+            if !matches!(next, Next::Again) {
+                break;
+            }
+        }
+        self.filling = outer;
+        match next {
+            Next::End => {
+                self.texts.release(t.file);
+                self.free_tasks.push(i);
+                if let Some((luid, hold)) = t.closes {
+                    self.at(self.now + hold, What::LogOff(t.host, luid));
+                }
+                if let Some(home) = t.home {
+                    let done = Body::Done { inst: t.inst.id, step: t.step };
+                    if home == self.cell {
+                        self.at(self.now, What::Mail(Box::new(done)));
+                    } else {
+                        self.send_cell(home, self.now, done);
+                    }
+                }
+            }
+            Next::Wait(d) => {
+                self.tasks[i as usize] = Some(t);
+                self.at(self.now + d, What::Task(i));
+            }
+            Next::Again => {
+                self.tasks[i as usize] = Some(t);
+                self.at(self.now + Span::ms(1), What::Task(i));
+            }
+        }
+    }
+
+    fn next_op(&mut self, t: &mut Task) -> Next {
+        let shared = self.shared().clone();
+        let Some(frame) = t.frames.last_mut() else { return Next::End };
+        let script = &shared.library.scripts[frame.script.0 as usize];
+        let Some(Timed { after, part, op }) = script.get(frame.pc as usize) else {
+            if frame.left > 0 {
+                frame.left -= 1;
+                frame.pc = 0;
+                // every repetition draws its own names
+                t.seed = mix(t.seed, frame.left as u64);
+                let (gap, files) = (frame.gap, frame.files);
+                if let Some(place) = files {
+                    self.next_file(t, place);
+                }
+                return Next::Wait(draw(gap, &mut t.rng));
+            }
+            t.frames.pop();
+            t.ready = false;
+            return Next::Again;
+        };
+        if !t.ready {
+            t.ready = true;
+            let d = draw(*after, &mut t.rng);
+            if d.0 > 0 {
+                return Next::Wait(d);
+            }
+        }
+        t.ready = false;
+        t.frames.last_mut().expect("still there").pc += 1;
+        self.perform(t, op, *part)
+    }
+
+    fn push(&mut self, t: &mut Task, script: ScriptId, times: u32, gap: Dur, files: Option<FilePlace>) {
+        if times > 0 && t.frames.len() < FRAMES_MAX {
+            if let Some(place) = files {
+                self.next_file(t, place);
+            }
+            t.frames.push(Frame { script, pc: 0, left: times - 1, gap, files });
+        }
+    }
+
+    fn perform(&mut self, t: &mut Task, op: &Op, part: Part) -> Next {
+        let tag = self.task_tag(t, part);
+        match op {
+            Op::Spawn(s) => self.spawn_op(t, s, tag),
+            Op::Exit { reg, code } => self.end_process(t.regs[*reg as usize % REGS], *code, self.now),
+            Op::ExitLater { reg, code, after } => {
+                let d = draw(*after, &mut t.rng);
+                self.at(self.now + d, What::End(t.regs[*reg as usize % REGS], *code));
+            }
+            Op::Emit { by, kind, args } => self.emit(t, *by, *kind, args, tag),
+            Op::Access { by, target, granted, trace } => {
+                let by = self.find(t.host, *by, t.inst.id, &t.regs);
+                let target = self.find(t.host, *target, t.inst.id, &t.regs);
+                self.access(by, target, *granted, *trace, tag, self.now);
+            }
+            Op::Inject { by, target, function, module } => self.inject(t, *by, *target, function.as_ref(), module.as_ref(), tag),
+            Op::Connect { by, to, port, udp, bytes_out, bytes_in, server } => {
+                let by = self.find(t.host, *by, t.inst.id, &t.regs);
+                let bytes = (draw_count(*bytes_out, &mut t.rng) as u64, draw_count(*bytes_in, &mut t.rng) as u64);
+                return Next::Wait(self.connect_op(t, by, to, *port, *udp, bytes, *server, tag));
+            }
+            Op::Resolve { by, name, exists } => {
+                let by = self.find(t.host, *by, t.inst.id, &t.regs);
+                let name = self.filled(t, name);
+                self.resolve(by, &name, *exists, tag, self.now);
+            }
+            Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
+                self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
+            }
+            Op::Logoff => self.log_off(t.host, t.luid, true),
+            Op::Remote { host, by, script } => {
+                let to = self.select(t, *host);
+                let play = Play {
+                    inst: t.inst.clone(),
+                    step: t.step,
+                    script: *script,
+                    host: to,
+                    parent: *by,
+                    account: self.account_on(to, AccountSel::System, AccountId::SYSTEM),
+                    each: t.each,
+                    seed: mix(t.seed, purpose("remote")),
+                    home: None,
+                    part: (part as u8).max(t.part),
+                };
+                self.send(to, self.now, Body::Play(play));
+            }
+            Op::Repeat { times, gap, script } => {
+                let n = draw_count(*times, &mut t.rng);
+                self.push(t, *script, n, *gap, None);
+            }
+            Op::Files { times, gap, place, script } => {
+                let n = draw_count(*times, &mut t.rng);
+                self.push(t, *script, n, *gap, Some(*place));
+            }
+            Op::Chance { share, then, otherwise } => {
+                let yes = t.rng.chance(*share as f64);
+                if let Some(s) = if yes { Some(*then) } else { *otherwise } {
+                    self.push(t, s, 1, Dur::Fixed(Span::ZERO), None);
+                }
+            }
+            Op::Choose { weights } => {
+                let mut sum = 0;
+                let cumulative: Vec<u32> = weights.iter().map(|(w, _)| { sum += w; sum }).collect();
+                let i = t.rng.weighted(&cumulative);
+                self.push(t, weights[i].1, 1, Dur::Fixed(Span::ZERO), None);
+            }
+            Op::Fork { script } => {
+                let mut child = t.clone();
+                child.frames = vec![Frame { script: *script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }];
+                child.home = None;
+                child.closes = None;
+                child.seed = mix(t.seed, t.rng.u64());
+                child.rng = Rng::of(child.seed, 0, purpose("task"));
+                self.texts.retain(child.file);
+                self.add_task(child);
+            }
+            Op::Wait => {}
+        }
+        Next::Again
+    }
+
+    /// Makes the fact of an `Emit`.
+    fn emit(&mut self, t: &mut Task, by: Who, kind: Kind, args: &[(Field, Tpl)], tag: u32) {
+        if !self.wants(kind) {
+            return;
+        }
+        let by = self.find(t.host, by, t.inst.id, &t.regs);
+        let Some(proc) = self.proc(by).map(|p| p.snap) else { return };
+        let i = self.fact(kind, t.host, self.now, &proc, tag);
+        let mut buf = String::new();
+        for (field, tpl) in args {
+            buf.clear();
+            self.fill(t, tpl, &mut buf);
+            let val = match field.ty() {
+                Type::Uint => Val::Uint(parse_uint(&buf)),
+                Type::Bool => Val::Bool(buf == "true"),
+                _ => Val::Text(self.texts.keep(&buf)),
+            };
+            self.facts.get_mut(i).extra.push((*field, val));
+        }
+        self.complete(i, t);
+        self.done(i);
+    }
+
+    /// Adds what follows from the arguments of a fact: full registry path, module, creation time, accounts.
+    fn complete(&mut self, i: u32, t: &Task) {
+        let f = self.facts.get(i);
+        let text = |f: &crate::world::fact::Fact, field| match f.find(field) {
+            Some(Val::Text(id)) => Some(id),
+            _ => None,
+        };
+        match f.kind {
+            Kind::RegistrySet | Kind::RegistryDeleteValue | Kind::RegistryCreate | Kind::RegistryDelete | Kind::RegistryRename => {
+                let key = text(f, Field::RegistryKey).unwrap_or_default();
+                let value = text(f, Field::RegistryValue).unwrap_or_default();
+                let mut path = self.texts.get(key).to_owned();
+                if value != TextId::EMPTY {
+                    path.push('\\');
+                    path.push_str(self.texts.get(value));
+                }
+                let id = self.texts.keep(&path);
+                self.facts.get_mut(i).extra.push((Field::RegistryPath, Val::Text(id)));
+            }
+            Kind::ImageLoad => {
+                if let Some(id) = text(f, Field::DllPath) {
+                    let name = self.texts.get(id).rsplit('\\').next().unwrap_or("").to_ascii_lowercase();
+                    if let Some(m) = self.shared().habits.module(&name) {
+                        self.facts.get_mut(i).module = m;
+                        // the table's own path is the module's; one loaded from elsewhere keeps the path given
+                        let given = self.texts.get(id).contains('\\');
+                        if !given {
+                            let f = self.facts.get_mut(i);
+                            f.extra.retain(|(field, _)| *field != Field::DllPath);
+                            self.texts.release(id);
+                        }
+                    }
+                }
+            }
+            Kind::FileCreate | Kind::FileStream => {
+                let now = self.now;
+                self.facts.get_mut(i).extra.push((Field::FileCreated, Val::Time(now)));
+            }
+            _ => {
+                if let Some(id) = text(f, Field::TargetName) {
+                    let name = self.texts.get(id).to_owned();
+                    let known = self.shared().atlas.accounts.iter().position(|a| a.name.eq_ignore_ascii_case(&name));
+                    if let Some(a) = known {
+                        self.facts.get_mut(i).account = AccountId(a as u32);
+                    }
+                }
+            }
+        }
+        let _ = t;
+    }
+
+    /// A template's text.
+    pub fn filled(&self, t: &Task, tpl: &Tpl) -> String {
+        let mut out = String::new();
+        self.fill(t, tpl, &mut out);
+        out
+    }
+
+    /// Fills a template.
+    pub fn fill(&self, t: &Task, tpl: &Tpl, out: &mut String) {
+        for piece in &tpl.0 {
+            match piece {
+                Piece::Lit(text) => out.push_str(text),
+                Piece::Slot(slot, fmts) if fmts.is_empty() => self.slot(t, *slot, out),
+                Piece::Slot(slot, fmts) => {
+                    let mut inner = String::new();
+                    self.slot(t, *slot, &mut inner);
+                    out.push_str(&self.formatted(&inner, fmts));
+                }
+                Piece::Group(tpl, fmts) => {
+                    let inner = self.filled(t, tpl);
+                    out.push_str(&self.formatted(&inner, fmts));
+                }
+            }
+        }
+    }
+
+    fn formatted(&self, text: &str, fmts: &[Fmt]) -> String { format(text, fmts) }
+
+    fn slot(&self, t: &Task, slot: Slot, out: &mut String) {
+        use std::fmt::Write;
+        let atlas = self.atlas();
+        let draw = |n: u16, what: &str| Rng::of(t.seed, n as u64, purpose(what));
+        match slot {
+            Slot::Var(FILE_VAR) => out.push_str(self.texts.get(t.file)),
+            Slot::Var(i) => out.push_str(t.inst.vars.get(i as usize).map_or("", |v| v)),
+            Slot::Role(r, attr) => match (t.inst.roles.get(r as usize), t.each) {
+                (Some(Bound::Hosts(h)), Some(e)) if h.contains(&e) => out.push_str(atlas.host_attr(e, attr)),
+                (Some(Bound::Host(h)), _) if attr == Attr::Ip => write!(out, "{}", atlas.host(*h).ip).expect("a String"),
+                _ => out.push_str(role_attr(atlas, &t.inst, r, attr)),
+            },
+            Slot::Each(Attr::Ip) => {
+                if let Some(e) = t.each {
+                    write!(out, "{}", atlas.host(e).ip).expect("a String");
+                }
+            }
+            Slot::Each(attr) => out.push_str(t.each.map_or("", |e| atlas.host_attr(e, attr))),
+            Slot::Host(Attr::Ip) => write!(out, "{}", atlas.host(self.host_id(t.host)).ip).expect("a String"),
+            Slot::Host(attr) => out.push_str(atlas.host_attr(self.host_id(t.host), attr)),
+            Slot::User(Attr::Temp) if t.account == AccountId::SYSTEM => out.push_str(r"C:\Windows\Temp"),
+            Slot::User(Attr::Temp) => {
+                out.push_str(account_attr(atlas, t.account, Attr::Profile));
+                out.push_str(r"\AppData\Local\Temp");
+            }
+            Slot::User(Attr::Home) => {
+                let fs = self.select(t, crate::world::program::HostSel::FileServer);
+                write!(out, r"\\{}\home$\{}", atlas.host(fs).name, atlas.account(t.account).name).expect("a String");
+            }
+            Slot::User(attr) => out.push_str(account_attr(atlas, t.account, attr)),
+            Slot::Pid(r) => {
+                let pid = self.proc(t.regs[r as usize % REGS]).map_or(0, |p| p.snap.pid);
+                write!(out, "{pid}").expect("a String");
+            }
+            Slot::Guid(n) => out.push_str(&instance::guid(&mut draw(n, "guid"))),
+            Slot::Hex(n, len) => out.push_str(&instance::hex(&mut draw(n, "hex"), len as usize)),
+            Slot::Letters(n, len) => {
+                let mut r = draw(n, "letters");
+                out.extend((0..len).map(|_| (b'a' + r.below(26) as u8) as char));
+            }
+            Slot::Num(n, lo, hi) => write!(out, "{}", draw(n, "num").range(lo as i64, hi as i64)).expect("a String"),
+            Slot::Word(n, list) => out.push_str(instance::word_of(atlas, list, t.seed, n)),
+            Slot::Now(f) => {
+                let (y, mo, d, h, mi, s) = self.now.civil();
+                match f {
+                    TimeFmt::Date => write!(out, "{y:04}{mo:02}{d:02}"),
+                    TimeFmt::IsoDate => write!(out, "{y:04}-{mo:02}-{d:02}"),
+                    TimeFmt::Iso => write!(out, "{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}"),
+                    TimeFmt::Clock => write!(out, "{h:02}{mi:02}{s:02}"),
+                    TimeFmt::Minute => write!(out, "{h:02}:{mi:02}"),
+                    TimeFmt::Unix => write!(out, "{}", self.now.second()),
+                    TimeFmt::Filetime => write!(out, "{}", self.now.0 / 100 + 116_444_736_000_000_000),
+                }
+                .expect("a String");
+            }
+        }
+    }
+
+    /// Takes the next file for a repetition.
+    fn next_file(&mut self, t: &mut Task, place: FilePlace) {
+        let atlas = self.atlas();
+        let rng = &mut t.rng;
+        let mut name = instance::word_of(atlas, self.shared().habits.documents, rng.u64(), 0).to_owned();
+        if name.is_empty() {
+            name = format!("{}.docx", instance::hex(rng, 8));
+        }
+        let path = match place {
+            FilePlace::Documents => format!(r"{}\Documents\{name}", account_attr(atlas, t.account, Attr::Profile)),
+            FilePlace::Data => {
+                let share = ["Finance", "HR", "Projects", "Legal", "Engineering", "Common"][rng.below(6) as usize];
+                format!(r"D:\Shares\{share}\{name}")
+            }
+        };
+        self.texts.release(t.file);
+        t.file = self.texts.keep(&path);
+    }
+}
+
+/// Decimal or `0x` hexadecimal; 0 for anything else.
+pub fn parse_uint(text: &str) -> u64 {
+    let t = text.trim();
+    match t.strip_prefix("0x").or_else(|| t.strip_prefix("0X")) {
+        Some(h) => u64::from_str_radix(h, 16).unwrap_or(0),
+        None => t.parse().unwrap_or(0),
+    }
+}

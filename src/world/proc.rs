@@ -1,0 +1,355 @@
+//! Processes: how they start, what they load, who serves their console, how they end.
+
+use crate::activity::{Field, Kind};
+use crate::rng::{Rng, mix, purpose};
+use crate::time::{Span, Time};
+use crate::world::atlas::{AccountId, Image};
+use crate::world::fact::Val;
+use crate::world::host::{Level, OWN_IMAGES, Parent, Proc, ProcRef, SYSTEM_LUID, Snap};
+use crate::world::instance::{InstId, hex};
+use crate::world::program::{Integrity, REGS, Spawn, Tpl, Who};
+use crate::world::state::{State, Task, What};
+use crate::world::texts::TextId;
+
+/// A process about to start.
+pub struct Start<'a> {
+    /// Program (index into the library's names).
+    pub program: u16,
+    /// Full path when it is not the program's own.
+    pub path: &'a str,
+    /// Command line.
+    pub command_line: &'a str,
+    /// Current directory, empty for the parent's.
+    pub directory: &'a str,
+    /// Parent.
+    pub parent: ProcRef,
+    /// Account.
+    pub account: AccountId,
+    /// Its session.
+    pub luid: u64,
+    /// Integrity.
+    pub integrity: Integrity,
+    /// Truth.
+    pub tag: u32,
+    /// Whose tool it is when the atlas does not know the program.
+    pub inst: InstId,
+}
+
+impl State {
+    /// Slot of the process that hosts a service.
+    pub fn service_slot(&self, host: u32, service: u16) -> Option<u16> {
+        let boot = self.atlas().host(self.host_id(host)).boot;
+        let slot = self.shared().habits.service(boot, service)?;
+        self.hosts[host as usize].procs.get(slot as usize).filter(|p| p.alive).map(|_| slot)
+    }
+
+    /// Slot of the first process of a program.
+    pub fn image_slot(&self, host: u32, program: u16) -> Option<u16> {
+        self.hosts[host as usize].procs.iter().position(|p| p.alive && p.program == program).map(|i| i as u16)
+    }
+
+    /// Slot of the owner's shell.
+    pub fn shell_slot(&self, host: u32) -> Option<u16> {
+        let h = &self.hosts[host as usize];
+        h.owner?;
+        self.image_slot(host, self.shared().habits.explorer)
+    }
+
+    pub(super) fn spawn_op(&mut self, t: &mut Task, s: &Spawn, tag: u32) {
+        let parent = self.find(t.host, s.parent, t.inst.id, &t.regs);
+        let Some(p) = self.proc(parent) else { return };
+        let psnap = p.snap;
+        let command_line = self.filled(t, &s.command_line);
+        let path = s.path.as_ref().map_or(String::new(), |p| self.filled(t, p));
+        let directory = s.directory.as_ref().map_or(String::new(), |d| self.filled(t, d));
+        use crate::world::program::AccountSel;
+        let (account, luid) = match s.account {
+            AccountSel::Actor if t.regs[0] == parent || psnap.account == t.account => {
+                // under a session of its own (a network logon's service child) the task's session rules
+                if t.closes.is_some() { (t.account, t.luid) } else { (psnap.account, psnap.luid) }
+            }
+            AccountSel::Actor => (t.account, t.luid),
+            AccountSel::System => (AccountId::SYSTEM, SYSTEM_LUID),
+            sel => {
+                let host = self.host_id(t.host);
+                let account = match sel {
+                    AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
+                        Some(crate::world::instance::Bound::Account(a)) => *a,
+                        _ => t.account,
+                    },
+                    other => self.account_on(host, other, t.account),
+                };
+                self.session_for(t.host, account, &psnap)
+            }
+        };
+        let start = Start {
+            program: s.program,
+            path: &path,
+            command_line: &command_line,
+            directory: &directory,
+            parent,
+            account,
+            luid,
+            integrity: s.integrity,
+            tag,
+            inst: t.inst.id,
+        };
+        let child = self.spawn(t.host, &start);
+        t.regs[s.reg as usize % REGS] = child;
+        if let Some(n) = s.name {
+            self.named.insert((t.inst.id, n), child);
+        }
+    }
+
+    /// Image of a program on a host: the atlas', or one of the instance's own.
+    fn image_for(&mut self, host: u32, s: &Start<'_>) -> u32 {
+        if let Some(i) = self.atlas().program(self.host_id(host), s.program) {
+            return i.0;
+        }
+        let name = self.library().names[s.program as usize].clone();
+        let seed = mix(mix(self.shared().seed, s.inst.0), purpose(&name));
+        let mut rng = Rng::new(seed);
+        let upper = |rng: &mut Rng, n| hex(rng, n).to_uppercase().into_boxed_str();
+        let md5 = upper(&mut rng, 32);
+        if let Some(i) = self.own_images.iter().position(|i| i.md5 == md5) {
+            return OWN_IMAGES + i as u32;
+        }
+        let dash = || Box::<str>::from("-");
+        let image = Image {
+            path: format!(r"C:\Users\Public\{name}").into(),
+            name: name.clone(),
+            file_version: dash(),
+            description: dash(),
+            product: dash(),
+            company: dash(),
+            original_name: dash(),
+            md5,
+            sha1: upper(&mut rng, 40),
+            sha256: upper(&mut rng, 64),
+            imphash: upper(&mut rng, 32),
+            size: 40_000 + rng.below(4_000_000),
+            signer: dash(),
+            console: rng.chance(0.6),
+            modules: self.shared().habits.plain_modules.clone(),
+            auto_elevate: false,
+        };
+        self.own_images.push(image);
+        OWN_IMAGES + self.own_images.len() as u32 - 1
+    }
+
+    /// Starts a process now: the start, its console host, the modules it loads.
+    pub fn spawn(&mut self, host: u32, s: &Start<'_>) -> ProcRef {
+        let now = self.now;
+        let image = self.image_for(host, s);
+        let (console, own_path) = {
+            let i = self.image(image);
+            (i.console, i.path.clone())
+        };
+        let p = self.hosts[host as usize].procs[s.parent.slot as usize];
+        let session = self.hosts[host as usize].session(s.luid).map(|i| self.hosts[host as usize].sessions[i]);
+        let (mut luid, mut logon, mut terminal) = (s.luid, p.snap.logon, p.snap.terminal);
+        let (mut level, mut elevation) = (p.snap.level, p.snap.elevation);
+        if let Some(x) = session {
+            logon = x.start;
+            terminal = if x.terminal == 0 && matches!(x.logon_type, 3 | 4 | 5 | 9) { p.snap.terminal } else { x.terminal };
+            if s.account != p.snap.account || x.luid != p.snap.luid {
+                level = if s.account.0 < AccountId::FIRST { Level::System } else if x.elevated { Level::High } else { Level::Medium };
+                elevation = if x.linked == 0 { 1 } else if x.elevated { 2 } else { 3 };
+            }
+        }
+        match s.integrity {
+            Integrity::Inherit => {}
+            Integrity::Low => level = Level::Low,
+            Integrity::Medium => level = Level::Medium,
+            Integrity::System => level = Level::System,
+            Integrity::High => {
+                level = Level::High;
+                if let Some(x) = session.filter(|x| x.linked != 0 && !x.elevated) {
+                    luid = x.linked;
+                    elevation = 2;
+                    if let Some(l) = self.hosts[host as usize].session(x.linked) {
+                        logon = self.hosts[host as usize].sessions[l].start;
+                    }
+                }
+            }
+        }
+        let path = if !s.path.is_empty() && !s.path.eq_ignore_ascii_case(&own_path) {
+            self.texts.keep(s.path)
+        } else if own_path.contains("{profile}") {
+            let profile = self.atlas().account(s.account).profile.clone();
+            self.texts.keep(&own_path.replace("{profile}", &profile))
+        } else {
+            TextId::EMPTY
+        };
+        let directory = if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep(s.directory) };
+        let command_line = self.texts.keep(s.command_line);
+        let h = &mut self.hosts[host as usize];
+        let snap = Snap {
+            pid: h.new_pid(),
+            image,
+            start: now,
+            key: h.new_key(),
+            command_line,
+            directory,
+            path,
+            account: s.account,
+            luid,
+            logon,
+            terminal,
+            level,
+            elevation,
+        };
+        let shares_console = p.console && console;
+        let proc = Proc {
+            snap,
+            program: s.program,
+            parent: Parent { pid: p.snap.pid, image: p.snap.image, start: p.snap.start, key: p.snap.key },
+            tag: if s.tag != 0 { s.tag } else { p.tag },
+            conhost: 0,
+            console,
+            alive: true,
+        };
+        let slot = h.place(proc);
+        let me = ProcRef { host, slot, key: snap.key };
+        let tag = proc.tag;
+        if self.wants(Kind::ProcessStart) {
+            let i = self.fact(Kind::ProcessStart, host, now, &snap, tag);
+            self.facts.get_mut(i).parent = p.snap;
+            self.done(i);
+        }
+        self.load_modules(host, &snap, tag);
+        if let Some(trace) = self.shared().habits.create_trace {
+            self.access(s.parent, me, 0x1f_ffff, Some(trace), tag, now);
+        }
+        if console && !shares_console && s.program != self.shared().habits.conhost {
+            let conhost = Start {
+                program: self.shared().habits.conhost,
+                path: "",
+                command_line: r"\??\C:\Windows\system32\conhost.exe 0xffffffff -ForceV1",
+                directory: r"C:\Windows",
+                parent: me,
+                account: s.account,
+                luid,
+                integrity: Integrity::Inherit,
+                tag: self.collateral(tag),
+                inst: s.inst,
+            };
+            let saved = self.now;
+            self.now = now + Span::us(900 + (snap.key as i64 * 37) % 2_300);
+            let c = self.spawn(host, &conhost);
+            self.now = saved;
+            self.hosts[host as usize].procs[slot as usize].conhost = c.slot + 1;
+        }
+        me
+    }
+
+    /// The same step's collateral tag; 0 stays 0.
+    pub fn collateral(&mut self, tag: u32) -> u32 {
+        match self.tag_of(tag) {
+            None => 0,
+            Some(t) => self.tag(crate::world::state::Tag { part: 2, ..t }),
+        }
+    }
+
+    fn load_modules(&mut self, host: u32, snap: &Snap, tag: u32) {
+        if !self.wants(Kind::ImageLoad) {
+            return;
+        }
+        let shared = self.shared().clone();
+        let n = self.image(snap.image).modules.len();
+        let mut time = snap.start;
+        let mut rng = Rng::of(snap.key, snap.pid as u64, purpose("modules"));
+        for k in 0..n {
+            let module = if snap.image >= OWN_IMAGES {
+                self.own_images[(snap.image - OWN_IMAGES) as usize].modules[k]
+            } else {
+                shared.atlas.images[snap.image as usize].modules[k]
+            };
+            time = time + Span::us(if k < 4 { rng.range(80, 900) } else { rng.range(200, 6_000) });
+            let i = self.fact(Kind::ImageLoad, host, time, snap, tag);
+            self.facts.get_mut(i).module = module.0;
+            self.done(i);
+        }
+    }
+
+    /// Ends a process, if it still lives, and its console host with it.
+    pub fn end_process(&mut self, r: ProcRef, code: u32, time: Time) {
+        let Some(p) = self.proc(r).copied() else { return };
+        if r.slot == 0 {
+            return; // System does not end
+        }
+        if p.conhost > 0 {
+            let slot = p.conhost - 1;
+            let c = self.proc_ref(r.host, slot);
+            let child = &self.hosts[r.host as usize].procs[slot as usize];
+            if child.alive && child.parent.key == p.snap.key {
+                self.end_process(c, 0, time + Span::us(600 + (p.snap.key as i64 * 53) % 1_900));
+            }
+        }
+        if self.wants(Kind::ProcessEnd) {
+            let i = self.fact(Kind::ProcessEnd, r.host, time, &p.snap, p.tag);
+            let f = self.facts.get_mut(i);
+            f.extra.push((Field::ProcExitCode, Val::Uint(code as u64)));
+            f.parent = parent_snap(&p.parent);
+            self.done(i);
+        }
+        let h = &mut self.hosts[r.host as usize];
+        h.procs[r.slot as usize].alive = false;
+        // slots of the boot image keep their meaning: they are not given to others
+        if r.slot >= h.boot_slots {
+            h.free.push(r.slot);
+        }
+        for t in [p.snap.command_line, p.snap.directory, p.snap.path] {
+            self.texts.release(t);
+        }
+    }
+
+    /// One process opens another.
+    pub fn access(&mut self, by: ProcRef, target: ProcRef, granted: u32, trace: Option<u16>, tag: u32, time: Time) {
+        if !self.wants(Kind::ProcessAccess) {
+            return;
+        }
+        let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
+        let i = self.fact(Kind::ProcessAccess, by.host, time + Span::us(150), &p.snap, if tag != 0 { tag } else { p.tag });
+        let f = self.facts.get_mut(i);
+        f.target = q.snap;
+        f.extra.push((Field::AccessGranted, Val::Uint(granted as u64)));
+        let draw = f.draw;
+        let text = trace
+            .and_then(|t| self.shared().atlas.traces.iter().find(|(n, _)| *n == t))
+            .or_else(|| self.shared().atlas.traces.first())
+            .map(|(_, texts)| texts[(draw >> 7) as usize % texts.len().max(1)].clone());
+        if let Some(text) = text {
+            let id = self.texts.keep(&text);
+            self.facts.get_mut(i).extra.push((Field::AccessCallTrace, Val::Text(id)));
+        }
+        self.done(i);
+    }
+
+    pub(super) fn inject(&mut self, t: &mut Task, by: Who, target: Who, function: Option<&Tpl>, module: Option<&Tpl>, tag: u32) {
+        let by = self.find(t.host, by, t.inst.id, &t.regs);
+        let target = self.find(t.host, target, t.inst.id, &t.regs);
+        let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
+        self.access(by, target, 0x1f_ffff, None, tag, self.now);
+        let i = self.fact(Kind::ProcessInject, t.host, self.now + Span::us(700), &p.snap, tag);
+        self.facts.get_mut(i).target = q.snap;
+        for (field, tpl) in [(Field::InjectFunction, function), (Field::InjectModule, module)] {
+            if let Some(tpl) = tpl {
+                let text = self.filled(t, tpl);
+                let id = self.texts.keep(&text);
+                self.facts.get_mut(i).extra.push((field, Val::Text(id)));
+            }
+        }
+        let address = 0x7ff0_0000_0000u64 | (self.facts.get(i).draw & 0xff_ffff_f000);
+        self.facts.get_mut(i).extra.push((Field::InjectAddress, Val::Uint(address)));
+        self.done(i);
+        // what it does from now on is the instance's doing
+        self.hosts[target.host as usize].procs[target.slot as usize].tag = tag;
+    }
+
+    /// Ends a process at a later time.
+    pub fn end_later(&mut self, r: ProcRef, after: Span) { self.at(self.now + after, What::End(r, 0)); }
+}
+
+/// What is known of a parent that is only remembered.
+pub fn parent_snap(p: &Parent) -> Snap { Snap { pid: p.pid, image: p.image, start: p.start, key: p.key, ..Snap::default() } }
