@@ -4,4 +4,17 @@
 //! [`program`] is what scenarios, effects and habits compile to; a cell plays programs on hosts of the atlas.
 
 pub mod atlas;
+pub mod boot;
+pub mod fact;
+pub mod habit;
+pub mod host;
+pub mod instance;
+mod logon;
+mod net;
+mod play;
+mod proc;
 pub mod program;
+pub mod state;
+mod text;
+pub mod texts;
+pub mod view;

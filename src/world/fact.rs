@@ -90,7 +90,9 @@ impl Fact {
     }
     /// The value of a field beyond the fixed ones.
     #[inline]
-    pub fn find(&self, field: Field) -> Option<Val> { self.extra.iter().find(|(f, _)| *f == field).map(|(_, v)| *v) }
+    pub fn find(&self, field: Field) -> Option<Val> {
+        self.extra.iter().find(|(f, _)| *f == field).map(|(_, v)| *v)
+    }
     /// Takes one use of every text it names.
     pub fn retain(&self, texts: &mut Texts) {
         for s in [&self.proc, &self.parent, &self.target] {
@@ -138,10 +140,14 @@ impl Facts {
     }
     /// A fact.
     #[inline]
-    pub fn get(&self, i: u32) -> &Fact { &self.slots[i as usize] }
+    pub fn get(&self, i: u32) -> &Fact {
+        &self.slots[i as usize]
+    }
     /// A fact.
     #[inline]
-    pub fn get_mut(&mut self, i: u32) -> &mut Fact { &mut self.slots[i as usize] }
+    pub fn get_mut(&mut self, i: u32) -> &mut Fact {
+        &mut self.slots[i as usize]
+    }
     /// Frees a fact and its texts.
     pub fn free(&mut self, i: u32, texts: &mut Texts) {
         self.slots[i as usize].release(texts);
@@ -156,5 +162,7 @@ impl Facts {
         }
     }
     /// Facts in use.
-    pub fn live(&self) -> usize { self.slots.len() - self.free.len() }
+    pub fn live(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
 }

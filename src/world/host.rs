@@ -159,6 +159,8 @@ pub struct Host {
     pub eventlog: u16,
     /// See `lsass`.
     pub sensor: u16,
+    /// Processes of the boot image; their slots are never given to others.
+    pub boot_slots: u16,
     /// Runs now.
     pub on: bool,
     /// Recently used pids are not given out again at once.
@@ -166,15 +168,21 @@ pub struct Host {
 }
 
 impl Default for HostId {
-    fn default() -> HostId { HostId(0) }
+    fn default() -> HostId {
+        HostId(0)
+    }
 }
 
 impl Default for AccountId {
-    fn default() -> AccountId { AccountId::SYSTEM }
+    fn default() -> AccountId {
+        AccountId::SYSTEM
+    }
 }
 
 impl Default for Rng {
-    fn default() -> Rng { Rng::new(0) }
+    fn default() -> Rng {
+        Rng::new(0)
+    }
 }
 
 impl Host {
@@ -212,7 +220,9 @@ impl Host {
         self.procs.iter().position(|p| p.alive && p.snap.pid == pid).map(|i| i as u16)
     }
     /// A session's index by LUID.
-    pub fn session(&self, luid: u64) -> Option<usize> { self.sessions.iter().position(|s| s.luid == luid) }
+    pub fn session(&self, luid: u64) -> Option<usize> {
+        self.sessions.iter().position(|s| s.luid == luid)
+    }
     /// Puts a process into a slot.
     pub fn place(&mut self, p: Proc) -> u16 {
         match self.free.pop() {
@@ -243,7 +253,8 @@ impl Host {
     pub fn clock(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
         let since = (t.0 - self.booted.0) as i128 * atlas.clock_drift_ppb as i128 / 1_000_000_000;
         // time service pulls it back: the drift is a saw tooth of an hour
-        let saw = since.rem_euclid(3_600_000_000_000 * atlas.clock_drift_ppb.unsigned_abs().max(1) as i128 / 1_000_000_000 + 1);
+        let saw = since
+            .rem_euclid(3_600_000_000_000 * atlas.clock_drift_ppb.unsigned_abs().max(1) as i128 / 1_000_000_000 + 1);
         t + atlas.clock_offset + Span(saw as i64)
     }
 }

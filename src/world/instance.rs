@@ -42,6 +42,8 @@ pub struct Inst {
     pub roles: Vec<Bound>,
     /// Variables in order.
     pub vars: Vec<Box<str>>,
+    /// For each variable the index of the alternative it took.
+    pub choices: Vec<u16>,
     /// When it started.
     pub start: Time,
 }
@@ -107,7 +109,7 @@ pub fn bind(
     choices: &Choices,
 ) -> Result<Inst, String> {
     let s = &library.scenarios[scenario.0 as usize];
-    let mut inst = Inst { id, scenario, seed, attack: s.attack, roles: vec![], vars: vec![], start };
+    let mut inst = Inst { id, scenario, seed, attack: s.attack, roles: vec![], vars: vec![], choices: vec![], start };
     for (i, (name, bind)) in s.cast.iter().enumerate() {
         let mut rng = Rng::of(seed, i as u64, purpose("cast"));
         let chosen = choices.cast.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
@@ -117,11 +119,12 @@ pub fn bind(
     }
     for (i, (name, draw)) in s.vars.iter().enumerate() {
         let mut rng = Rng::of(seed, i as u64, purpose("vars"));
-        let text = match choices.vars.iter().find(|(n, _)| n == name) {
-            Some((_, v)) => v.to_string(),
+        let (text, choice) = match choices.vars.iter().find(|(n, _)| n == name) {
+            Some((_, v)) => (v.to_string(), chosen(draw, v)),
             None => variable(atlas, library, &inst, draw, &mut rng),
         };
         inst.vars.push(text.into());
+        inst.choices.push(choice);
     }
     Ok(inst)
 }
@@ -130,9 +133,17 @@ fn pick<T: Copy>(list: &[T], rng: &mut Rng) -> Option<T> {
     if list.is_empty() { None } else { Some(list[rng.below(list.len() as u64) as usize]) }
 }
 
-fn role(atlas: &Atlas, casting: &Casting, roles: &[Bound], bind: &Bind, chosen: Option<&str>, rng: &mut Rng) -> Option<Bound> {
+fn role(
+    atlas: &Atlas,
+    casting: &Casting,
+    roles: &[Bound],
+    bind: &Bind,
+    chosen: Option<&str>,
+    rng: &mut Rng,
+) -> Option<Bound> {
     if let Some(name) = chosen {
-        let host = atlas.hosts.iter().position(|h| h.name.eq_ignore_ascii_case(name) || h.fqdn.eq_ignore_ascii_case(name));
+        let host =
+            atlas.hosts.iter().position(|h| h.name.eq_ignore_ascii_case(name) || h.fqdn.eq_ignore_ascii_case(name));
         if let Some(h) = host {
             return Some(match bind {
                 Bind::Hosts { .. } => Bound::Hosts(vec![HostId(h as u32)]),
@@ -203,7 +214,9 @@ fn letters(rng: &mut Rng, n: usize, from: &[u8]) -> String {
 }
 
 /// Random hexadecimal digits.
-pub fn hex(rng: &mut Rng, n: usize) -> String { letters(rng, n, b"0123456789abcdef") }
+pub fn hex(rng: &mut Rng, n: usize) -> String {
+    letters(rng, n, b"0123456789abcdef")
+}
 
 /// A random GUID, version 4, lower case, without braces.
 pub fn guid(rng: &mut Rng) -> String {
@@ -218,14 +231,33 @@ pub fn guid(rng: &mut Rng) -> String {
     )
 }
 
-fn variable(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mut Rng) -> String {
+/// The alternative that a text given by a user stands for.
+fn chosen(draw: &Draw, text: &str) -> u16 {
     match draw {
-        Draw::Choice(list) => {
-            let mut sum = 0u32;
-            let cumulative: Vec<u32> = list.iter().map(|(w, _)| { sum += w; sum }).collect();
-            let tpl = &list[rng.weighted(&cumulative)].1;
-            fill_static(atlas, library, inst, tpl, rng)
-        }
+        Draw::Choice(list) => list.iter().position(|(_, t)| t.as_lit() == Some(text)).unwrap_or(0) as u16,
+        _ => 0,
+    }
+}
+
+fn variable(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mut Rng) -> (String, u16) {
+    if let Draw::Choice(list) = draw {
+        let mut sum = 0u32;
+        let cumulative: Vec<u32> = list
+            .iter()
+            .map(|(w, _)| {
+                sum += w;
+                sum
+            })
+            .collect();
+        let i = rng.weighted(&cumulative);
+        return (fill_static(atlas, library, inst, &list[i].1, rng), i as u16);
+    }
+    (drawn(atlas, library, inst, draw, rng), 0)
+}
+
+fn drawn(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mut Rng) -> String {
+    match draw {
+        Draw::Choice(_) => String::new(),
         Draw::Number(lo, hi) => rng.range(*lo, *hi).to_string(),
         Draw::Domain(kind) => domain(atlas, *kind, rng),
         Draw::Address => {
@@ -249,7 +281,8 @@ fn domain(atlas: &Atlas, kind: DomainKind, rng: &mut Rng) -> String {
     match kind {
         DomainKind::Dga => format!("{}.{top}", letters(&mut *rng, 14, b"abcdefghijklmnopqrstuvwxyz0123456789")),
         DomainKind::Random => {
-            let (a, b) = (named(atlas, "indicators.domain_words", rng).to_owned(), named(atlas, "indicators.domain_words", rng));
+            let (a, b) =
+                (named(atlas, "indicators.domain_words", rng).to_owned(), named(atlas, "indicators.domain_words", rng));
             let a = if a.is_empty() { letters(rng, 7, b"aeioubcdfglmnprst") } else { a };
             format!("{a}{}{b}.{top}", if rng.chance(0.4) { "-" } else { "" })
         }

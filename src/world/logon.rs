@@ -40,7 +40,11 @@ impl State {
             step: t.step,
             script,
             host: to,
-            parent: if matches!(logon_type, 2 | 7 | 10 | 11) { crate::world::program::Who::Shell } else { crate::world::program::Who::System },
+            parent: if matches!(logon_type, 2 | 7 | 10 | 11) {
+                crate::world::program::Who::Shell
+            } else {
+                crate::world::program::Who::System
+            },
             account,
             each: t.each,
             seed: mix(t.seed, rng.u64()),
@@ -167,9 +171,21 @@ impl State {
         f.account = ask.account;
         f.extra.push((Field::KerberosService, Val::Text(service)));
         f.extra.push((Field::KerberosServiceSid, Val::Text(sid)));
-        f.extra.push((Field::KerberosOptions, Val::Uint(if kind == Kind::KerberosTgt { 0x4081_0010 } else { 0x4081_0000 })));
+        f.extra.push((
+            Field::KerberosOptions,
+            Val::Uint(if kind == Kind::KerberosTgt { 0x4081_0010 } else { 0x4081_0000 }),
+        ));
         f.extra.push((Field::KerberosStatus, Val::Uint(ask.status as u64)));
-        f.extra.push((Field::KerberosEncryption, Val::Uint(if ask.status != 0 { 0xffff_ffff } else if ask.rc4 { 0x17 } else { 0x12 })));
+        f.extra.push((
+            Field::KerberosEncryption,
+            Val::Uint(if ask.status != 0 {
+                0xffff_ffff
+            } else if ask.rc4 {
+                0x17
+            } else {
+                0x12
+            }),
+        ));
         f.extra.push((Field::KerberosPreauth, Val::Uint(if ask.status == 0x6 { 0 } else { 2 })));
         f.extra.push((Field::LogonGuid, Val::Guid(ask.guid)));
         f.extra.push((Field::SourceIp, Val::Ip(ask.ip)));
@@ -216,7 +232,11 @@ impl State {
         let pair = admin && matches!(l.logon_type, 2 | 10 | 11) && account.kind != AccountKind::BuiltIn;
         let terminal = match l.logon_type {
             2 | 7 | 11 => 1,
-            10 => 2 + (self.hosts[host as usize].sessions.iter().filter(|s| s.logon_type == 10 && s.luid != 0).count() as u8).min(8),
+            10 => {
+                2 + (self.hosts[host as usize].sessions.iter().filter(|s| s.logon_type == 10 && s.luid != 0).count()
+                    as u8)
+                    .min(8)
+            }
             _ => 0,
         };
         let h = &mut self.hosts[host as usize];
@@ -224,8 +244,26 @@ impl State {
         let linked = if pair { h.new_luid() } else { 0 };
         // Windows opens the elevated session first, then the limited one, both with their links
         let sessions = [
-            Some(Session { luid, linked, account: l.account, start: now, logon_type: l.logon_type, terminal, elevated: admin || machine, tag }),
-            pair.then_some(Session { luid: linked, linked: luid, account: l.account, start: now, logon_type: l.logon_type, terminal, elevated: false, tag }),
+            Some(Session {
+                luid,
+                linked,
+                account: l.account,
+                start: now,
+                logon_type: l.logon_type,
+                terminal,
+                elevated: admin || machine,
+                tag,
+            }),
+            pair.then_some(Session {
+                luid: linked,
+                linked: luid,
+                account: l.account,
+                start: now,
+                logon_type: l.logon_type,
+                terminal,
+                elevated: false,
+                tag,
+            }),
         ];
         for s in sessions.into_iter().flatten() {
             self.hosts[host as usize].open(s);
@@ -253,7 +291,12 @@ impl State {
         let mut time = self.now;
         if self.wants(Kind::LogonStart) {
             let f = self.logon_fact(Kind::LogonStart, host, l, style, caller, ip, port, workstation, tag);
-            let guid = if style.package == "Kerberos" || (style.package == "Negotiate" && !l.ntlm && l.logon_type != 5) { l.guid } else { [0; 16] };
+            let guid = if style.package == "Kerberos" || (style.package == "Negotiate" && !l.ntlm && l.logon_type != 5)
+            {
+                l.guid
+            } else {
+                [0; 16]
+            };
             let f = self.facts.get_mut(f);
             f.extra.push((Field::LogonId, Val::Uint(s.luid)));
             f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
@@ -323,7 +366,8 @@ impl State {
         let ws = keep(self, ws);
         let i = self.fact(kind, host, self.now, caller, tag);
         let f = self.facts.get_mut(i);
-        (f.subject, f.subject_luid) = if lsass_asked { (AccountId::NOBODY, 0) } else { (AccountId::SYSTEM, SYSTEM_LUID) };
+        (f.subject, f.subject_luid) =
+            if lsass_asked { (AccountId::NOBODY, 0) } else { (AccountId::SYSTEM, SYSTEM_LUID) };
         f.account = l.account;
         f.extra.push((Field::LogonType, Val::Uint(l.logon_type as u64)));
         f.extra.push((Field::LogonProcess, process));
@@ -376,7 +420,9 @@ impl State {
         let h = &mut self.hosts[host as usize];
         let Some(i) = h.session(luid).filter(|i| *i >= 3 && h.owner != Some(*i as u16)) else { return };
         let s = std::mem::take(&mut h.sessions[i]);
-        if s.linked != 0 && let Some(k) = h.session(s.linked) {
+        if s.linked != 0
+            && let Some(k) = h.session(s.linked)
+        {
             h.sessions[k].linked = 0;
             let (linked, now) = (s.linked, self.now);
             self.at(now + Span::us(400), What::LogOff(host, linked));

@@ -72,6 +72,7 @@ impl State {
         let (my_ip, my_name) = (me.ip, me.fqdn.clone());
         if self.wants(Kind::NetworkBind) {
             let i = self.fact(Kind::NetworkBind, host, time, &p.snap, tag);
+            self.device(i);
             let f = self.facts.get_mut(i);
             f.extra.push((Field::SourcePort, Val::Uint(local as u64)));
             f.extra.push((Field::SourceIp, Val::Ip(Ipv4Addr::UNSPECIFIED)));
@@ -83,6 +84,7 @@ impl State {
             let source = self.texts.keep(&my_name);
             let dest = if name.is_empty() { None } else { Some(self.texts.keep(name)) };
             let i = self.fact(Kind::NetworkConnect, host, time, &p.snap, tag);
+            self.device(i);
             let f = self.facts.get_mut(i);
             f.parent = super::proc::parent_snap(&p.parent);
             f.extra.push((Field::SourceIp, Val::Ip(my_ip)));
@@ -108,6 +110,20 @@ impl State {
         time - self.now
     }
 
+    /// Adds the image as the filtering platform names it: device path, lower case.
+    fn device(&mut self, i: u32) {
+        let (host, snap) = (self.facts.get(i).host, self.facts.get(i).proc);
+        if snap.pid <= 4 {
+            return;
+        }
+        let own = self.texts.get(snap.path);
+        let path = if own.is_empty() { &*self.image(snap.image).path } else { own };
+        let volume = self.atlas().host(self.host_id(host)).volume;
+        let tail = path.get(2..).unwrap_or("").to_ascii_lowercase();
+        let id = self.texts.keep(&format!(r"\device\harddiskvolume{volume}{tail}"));
+        self.facts.get_mut(i).extra.push((Field::ProcDevice, Val::Text(id)));
+    }
+
     /// The server's side of a connection.
     pub(super) fn arrive(
         &mut self,
@@ -130,6 +146,7 @@ impl State {
         let Some(p) = self.proc(by).copied() else { return };
         let me = self.atlas().host(self.host_id(host)).ip;
         let i = self.fact(Kind::NetworkAccept, host, self.now, &p.snap, tag);
+        self.device(i);
         let f = self.facts.get_mut(i);
         f.parent = super::proc::parent_snap(&p.parent);
         f.extra.push((Field::SourceIp, Val::Ip(from)));

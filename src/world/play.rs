@@ -43,7 +43,9 @@ pub fn draw_count(c: Count, rng: &mut Rng) -> u32 {
 
 impl Span {
     /// Zero where it is negative.
-    pub fn max_zero(self) -> Span { Span(self.0.max(0)) }
+    pub fn max_zero(self) -> Span {
+        Span(self.0.max(0))
+    }
 }
 
 enum Next {
@@ -56,7 +58,8 @@ impl State {
     /// Starts an instance at home here. One that cannot be cast leaves nothing.
     pub fn launch(&mut self, id: InstId, scenario: ScenarioId, seed: u64, choices: &Choices) {
         let shared = self.shared().clone();
-        let bound = instance::bind(&shared.atlas, &shared.casting, &shared.library, id, scenario, seed, self.now, choices);
+        let bound =
+            instance::bind(&shared.atlas, &shared.casting, &shared.library, id, scenario, seed, self.now, choices);
         if let Ok(inst) = bound {
             self.begin(Arc::new(inst));
         }
@@ -77,9 +80,8 @@ impl State {
             let Some(run) = self.runs.get(&id) else { return };
             let inst = run.inst.clone();
             let steps = &shared.library.scenarios[inst.scenario.0 as usize].steps;
-            let ready = (0..steps.len()).find(|i| {
-                run.open[*i] == u32::MAX && steps[*i].needs.iter().all(|n| run.open[*n as usize] == 0)
-            });
+            let ready = (0..steps.len())
+                .find(|i| run.open[*i] == u32::MAX && steps[*i].needs.iter().all(|n| run.open[*n as usize] == 0));
             let Some(i) = ready else {
                 if run.open.iter().all(|o| *o == 0) {
                     self.runs.remove(&id);
@@ -133,6 +135,9 @@ impl State {
                     _ => None,
                 };
                 let Some(host) = host else { continue };
+                if let Some((from, to)) = step.window {
+                    time = self.into_window(host, time, from, to, rng);
+                }
                 let account = match step.account {
                     AccountSel::Role(r) => match &inst.roles[r as usize] {
                         Bound::Account(a) => *a,
@@ -141,21 +146,38 @@ impl State {
                     },
                     other => self.account_on(host, other, AccountId::SYSTEM),
                 };
-                plays.push((time, host, Play {
-                    inst: inst.clone(),
-                    step: i,
-                    script: step.script,
+                plays.push((
+                    time,
                     host,
-                    parent: step.parent,
-                    account,
-                    each,
-                    seed: task_seed(inst.seed, i, m as u64, r),
-                    home: step.wait.then_some(self.cell),
-                    part: 0,
-                }));
+                    Play {
+                        inst: inst.clone(),
+                        step: i,
+                        script: step.script,
+                        host,
+                        parent: step.parent,
+                        account,
+                        each,
+                        seed: task_seed(inst.seed, i, m as u64, r),
+                        home: step.wait.then_some(self.cell),
+                        part: 0,
+                    },
+                ));
             }
         }
         plays
+    }
+
+    /// The first instant from `time` on that lies in a window of a host's local day, somewhere in its first half hour.
+    fn into_window(&mut self, host: HostId, time: Time, from: u16, to: u16, rng: &mut Rng) -> Time {
+        let Some(local) = self.zone_hours(host, time) else { return time };
+        let minute = local * 60.0;
+        let (from, to) = (from as f64, to as f64);
+        let inside = if from <= to { minute >= from && minute < to } else { minute >= from || minute < to };
+        if inside {
+            return time;
+        }
+        let wait = (from - minute).rem_euclid(1440.0) * 60.0;
+        time + Span((wait * 1e9) as i64) + Span::s(rng.range(0, 1_800))
     }
 
     /// A play of a step came to its end.
@@ -225,6 +247,7 @@ impl State {
             file: TextId::EMPTY,
             home: p.home,
             part: p.part,
+            tag: 0,
             closes: session,
             fill: self.filling,
             ready: false,
@@ -257,6 +280,21 @@ impl State {
         }
     }
 
+    /// The process a selector means on a host, when there is one.
+    pub fn lookup(&self, host: u32, who: Who, inst: InstId, regs: &[ProcRef; REGS]) -> Option<ProcRef> {
+        let slot = match who {
+            Who::Reg(r) => return Some(regs[r as usize % REGS]).filter(|r| r.host == host && self.proc(*r).is_some()),
+            Who::Named(n) => {
+                return self.named.get(&(inst, n)).copied().filter(|r| r.host == host && self.proc(*r).is_some());
+            }
+            Who::Service(name) => self.service_slot(host, name),
+            Who::Image(name) => self.image_slot(host, name),
+            Who::Shell => self.shell_slot(host),
+            Who::ParentOf(_) | Who::System => return Some(self.find(host, who, inst, regs)),
+        };
+        slot.map(|s| self.proc_ref(host, s))
+    }
+
     /// The process a selector means on a host; System where there is none.
     pub fn find(&self, host: u32, who: Who, inst: InstId, regs: &[ProcRef; REGS]) -> ProcRef {
         let h = &self.hosts[host as usize];
@@ -272,7 +310,9 @@ impl State {
             Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
             Who::Image(name) => self.image_slot(host, name),
             Who::Shell => self.shell_slot(host).or(Some(h.services)),
-            Who::Named(n) => self.named.get(&(inst, n)).filter(|r| r.host == host && self.proc(**r).is_some()).map(|r| r.slot),
+            Who::Named(n) => {
+                self.named.get(&(inst, n)).filter(|r| r.host == host && self.proc(**r).is_some()).map(|r| r.slot)
+            }
             Who::System => Some(0),
         };
         // a named process that is gone: its work goes on from the shell
@@ -367,7 +407,17 @@ impl State {
         let tag = self.task_tag(t, part);
         match op {
             Op::Spawn(s) => self.spawn_op(t, s, tag),
-            Op::Exit { reg, code } => self.end_process(t.regs[*reg as usize % REGS], *code, self.now),
+            Op::Exit { who, code } => {
+                if let Some(p) = self.lookup(t.host, *who, t.inst.id, &t.regs) {
+                    self.end_process(p, *code, self.now);
+                }
+            }
+            Op::Switch { var, arms } => {
+                let i = t.inst.choices.get(*var as usize).copied().unwrap_or(0) as usize;
+                if let Some(s) = arms.get(i) {
+                    self.push(t, *s, 1, Dur::Fixed(Span::ZERO), None);
+                }
+            }
             Op::ExitLater { reg, code, after } => {
                 let d = draw(*after, &mut t.rng);
                 self.at(self.now + d, What::End(t.regs[*reg as usize % REGS], *code));
@@ -378,7 +428,9 @@ impl State {
                 let target = self.find(t.host, *target, t.inst.id, &t.regs);
                 self.access(by, target, *granted, *trace, tag, self.now);
             }
-            Op::Inject { by, target, function, module } => self.inject(t, *by, *target, function.as_ref(), module.as_ref(), tag),
+            Op::Inject { by, target, function, module } => {
+                self.inject(t, *by, *target, function.as_ref(), module.as_ref(), tag)
+            }
             Op::Connect { by, to, port, udp, bytes_out, bytes_in, server } => {
                 let by = self.find(t.host, *by, t.inst.id, &t.regs);
                 let bytes = (draw_count(*bytes_out, &mut t.rng) as u64, draw_count(*bytes_in, &mut t.rng) as u64);
@@ -425,13 +477,20 @@ impl State {
             }
             Op::Choose { weights } => {
                 let mut sum = 0;
-                let cumulative: Vec<u32> = weights.iter().map(|(w, _)| { sum += w; sum }).collect();
+                let cumulative: Vec<u32> = weights
+                    .iter()
+                    .map(|(w, _)| {
+                        sum += w;
+                        sum
+                    })
+                    .collect();
                 let i = t.rng.weighted(&cumulative);
                 self.push(t, weights[i].1, 1, Dur::Fixed(Span::ZERO), None);
             }
             Op::Fork { script } => {
                 let mut child = t.clone();
-                child.frames = vec![Frame { script: *script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }];
+                child.frames =
+                    vec![Frame { script: *script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }];
                 child.home = None;
                 child.closes = None;
                 child.seed = mix(t.seed, t.rng.u64());
@@ -475,7 +534,11 @@ impl State {
             _ => None,
         };
         match f.kind {
-            Kind::RegistrySet | Kind::RegistryDeleteValue | Kind::RegistryCreate | Kind::RegistryDelete | Kind::RegistryRename => {
+            Kind::RegistrySet
+            | Kind::RegistryDeleteValue
+            | Kind::RegistryCreate
+            | Kind::RegistryDelete
+            | Kind::RegistryRename => {
                 let key = text(f, Field::RegistryKey).unwrap_or_default();
                 let value = text(f, Field::RegistryValue).unwrap_or_default();
                 let mut path = self.texts.get(key).to_owned();
@@ -544,7 +607,9 @@ impl State {
         }
     }
 
-    fn formatted(&self, text: &str, fmts: &[Fmt]) -> String { format(text, fmts) }
+    fn formatted(&self, text: &str, fmts: &[Fmt]) -> String {
+        format(text, fmts)
+    }
 
     fn slot(&self, t: &Task, slot: Slot, out: &mut String) {
         use std::fmt::Write;
@@ -555,7 +620,9 @@ impl State {
             Slot::Var(i) => out.push_str(t.inst.vars.get(i as usize).map_or("", |v| v)),
             Slot::Role(r, attr) => match (t.inst.roles.get(r as usize), t.each) {
                 (Some(Bound::Hosts(h)), Some(e)) if h.contains(&e) => out.push_str(atlas.host_attr(e, attr)),
-                (Some(Bound::Host(h)), _) if attr == Attr::Ip => write!(out, "{}", atlas.host(*h).ip).expect("a String"),
+                (Some(Bound::Host(h)), _) if attr == Attr::Ip => {
+                    write!(out, "{}", atlas.host(*h).ip).expect("a String")
+                }
                 _ => out.push_str(role_attr(atlas, &t.inst, r, attr)),
             },
             Slot::Each(Attr::Ip) => {
@@ -576,9 +643,15 @@ impl State {
                 write!(out, r"\\{}\home$\{}", atlas.host(fs).name, atlas.account(t.account).name).expect("a String");
             }
             Slot::User(attr) => out.push_str(account_attr(atlas, t.account, attr)),
-            Slot::Pid(r) => {
-                let pid = self.proc(t.regs[r as usize % REGS]).map_or(0, |p| p.snap.pid);
+            Slot::Pid(who) => {
+                let p = self.lookup(t.host, who, t.inst.id, &t.regs);
+                let pid = p.and_then(|p| self.proc(p)).map_or(0, |p| p.snap.pid);
                 write!(out, "{pid}").expect("a String");
+            }
+            Slot::Path(program) => {
+                if let Some(i) = atlas.program(self.host_id(t.host), program) {
+                    out.push_str(&atlas.path_of(atlas.image(i), t.account));
+                }
             }
             Slot::Guid(n) => out.push_str(&instance::guid(&mut draw(n, "guid"))),
             Slot::Hex(n, len) => out.push_str(&instance::hex(&mut draw(n, "hex"), len as usize)),

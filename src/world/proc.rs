@@ -109,15 +109,15 @@ impl State {
         let name = self.library().names[s.program as usize].clone();
         let seed = mix(mix(self.shared().seed, s.inst.0), purpose(&name));
         let mut rng = Rng::new(seed);
-        let upper = |rng: &mut Rng, n| hex(rng, n).to_uppercase().into_boxed_str();
+        let upper = |rng: &mut Rng, n| crate::world::atlas::Text::from(hex(rng, n).to_uppercase());
         let md5 = upper(&mut rng, 32);
         if let Some(i) = self.own_images.iter().position(|i| i.md5 == md5) {
             return OWN_IMAGES + i as u32;
         }
-        let dash = || Box::<str>::from("-");
+        let dash = || crate::world::atlas::Text::from("-");
         let image = Image {
             path: format!(r"C:\Users\Public\{name}").into(),
-            name: name.clone(),
+            name: name.as_ref().into(),
             file_version: dash(),
             description: dash(),
             product: dash(),
@@ -132,6 +132,7 @@ impl State {
             console: rng.chance(0.6),
             modules: self.shared().habits.plain_modules.clone(),
             auto_elevate: false,
+            wow64: false,
         };
         self.own_images.push(image);
         OWN_IMAGES + self.own_images.len() as u32 - 1
@@ -151,10 +152,23 @@ impl State {
         let (mut level, mut elevation) = (p.snap.level, p.snap.elevation);
         if let Some(x) = session {
             logon = x.start;
-            terminal = if x.terminal == 0 && matches!(x.logon_type, 3 | 4 | 5 | 9) { p.snap.terminal } else { x.terminal };
+            terminal =
+                if x.terminal == 0 && matches!(x.logon_type, 3 | 4 | 5 | 9) { p.snap.terminal } else { x.terminal };
             if s.account != p.snap.account || x.luid != p.snap.luid {
-                level = if s.account.0 < AccountId::FIRST { Level::System } else if x.elevated { Level::High } else { Level::Medium };
-                elevation = if x.linked == 0 { 1 } else if x.elevated { 2 } else { 3 };
+                level = if s.account.0 < AccountId::FIRST {
+                    Level::System
+                } else if x.elevated {
+                    Level::High
+                } else {
+                    Level::Medium
+                };
+                elevation = if x.linked == 0 {
+                    1
+                } else if x.elevated {
+                    2
+                } else {
+                    3
+                };
             }
         }
         match s.integrity {
@@ -181,7 +195,8 @@ impl State {
         } else {
             TextId::EMPTY
         };
-        let directory = if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep(s.directory) };
+        let directory =
+            if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep(s.directory) };
         let command_line = self.texts.keep(s.command_line);
         let h = &mut self.hosts[host as usize];
         let snap = Snap {
@@ -310,23 +325,32 @@ impl State {
             return;
         }
         let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
-        let i = self.fact(Kind::ProcessAccess, by.host, time + Span::us(150), &p.snap, if tag != 0 { tag } else { p.tag });
+        let i =
+            self.fact(Kind::ProcessAccess, by.host, time + Span::us(150), &p.snap, if tag != 0 { tag } else { p.tag });
         let f = self.facts.get_mut(i);
         f.target = q.snap;
         f.extra.push((Field::AccessGranted, Val::Uint(granted as u64)));
         let draw = f.draw;
-        let text = trace
-            .and_then(|t| self.shared().atlas.traces.iter().find(|(n, _)| *n == t))
-            .or_else(|| self.shared().atlas.traces.first())
-            .map(|(_, texts)| texts[(draw >> 7) as usize % texts.len().max(1)].clone());
+        let shared = self.shared().clone();
+        let kind = trace.unwrap_or(shared.habits.generic_trace);
+        let texts = shared.atlas.call_traces(self.host_id(by.host), kind);
+        let text = texts.get((draw >> 7) as usize % texts.len().max(1));
         if let Some(text) = text {
-            let id = self.texts.keep(&text);
+            let id = self.texts.keep(text);
             self.facts.get_mut(i).extra.push((Field::AccessCallTrace, Val::Text(id)));
         }
         self.done(i);
     }
 
-    pub(super) fn inject(&mut self, t: &mut Task, by: Who, target: Who, function: Option<&Tpl>, module: Option<&Tpl>, tag: u32) {
+    pub(super) fn inject(
+        &mut self,
+        t: &mut Task,
+        by: Who,
+        target: Who,
+        function: Option<&Tpl>,
+        module: Option<&Tpl>,
+        tag: u32,
+    ) {
         let by = self.find(t.host, by, t.inst.id, &t.regs);
         let target = self.find(t.host, target, t.inst.id, &t.regs);
         let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
@@ -348,8 +372,12 @@ impl State {
     }
 
     /// Ends a process at a later time.
-    pub fn end_later(&mut self, r: ProcRef, after: Span) { self.at(self.now + after, What::End(r, 0)); }
+    pub fn end_later(&mut self, r: ProcRef, after: Span) {
+        self.at(self.now + after, What::End(r, 0));
+    }
 }
 
 /// What is known of a parent that is only remembered.
-pub fn parent_snap(p: &Parent) -> Snap { Snap { pid: p.pid, image: p.image, start: p.start, key: p.key, ..Snap::default() } }
+pub fn parent_snap(p: &Parent) -> Snap {
+    Snap { pid: p.pid, image: p.image, start: p.start, key: p.key, ..Snap::default() }
+}

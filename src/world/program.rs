@@ -13,7 +13,7 @@ use crate::time::Span;
 pub struct ScriptId(pub u32);
 
 /// Index of a scenario in its [`Library`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ScenarioId(pub u16);
 
 /// A register of a task: holds a process the script started or found.

@@ -40,7 +40,7 @@ pub struct Shared {
 }
 
 /// Truth of a fact: which step of which instance, in which role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tag {
     /// Instance.
     pub inst: InstId,
@@ -81,14 +81,20 @@ pub struct Event {
 }
 
 impl PartialEq for Event {
-    fn eq(&self, o: &Event) -> bool { (self.time, self.n) == (o.time, o.n) }
+    fn eq(&self, o: &Event) -> bool {
+        (self.time, self.n) == (o.time, o.n)
+    }
 }
 impl Eq for Event {}
 impl PartialOrd for Event {
-    fn partial_cmp(&self, o: &Event) -> Option<std::cmp::Ordering> { Some(self.cmp(o)) }
+    fn partial_cmp(&self, o: &Event) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(o))
+    }
 }
 impl Ord for Event {
-    fn cmp(&self, o: &Event) -> std::cmp::Ordering { (self.time, self.n).cmp(&(o.time, o.n)) }
+    fn cmp(&self, o: &Event) -> std::cmp::Ordering {
+        (self.time, self.n).cmp(&(o.time, o.n))
+    }
 }
 
 /// A message to another cell, delivered between slices in a fixed order.
@@ -116,7 +122,16 @@ pub enum Body {
     /// A play of a step is done.
     Done { inst: InstId, step: u16 },
     /// A connection arrives.
-    Arrive { host: HostId, from: std::net::Ipv4Addr, from_port: u16, port: u16, udp: bool, server: Option<Who>, tag: Option<Tag>, bytes: (u64, u64) },
+    Arrive {
+        host: HostId,
+        from: std::net::Ipv4Addr,
+        from_port: u16,
+        port: u16,
+        udp: bool,
+        server: Option<Who>,
+        tag: Option<Tag>,
+        bytes: (u64, u64),
+    },
     /// A Kerberos exchange at a domain controller.
     Kerberos { dc: HostId, ask: KerberosAsk, tag: Option<Tag> },
     /// An account logs on to a host here.
@@ -240,6 +255,8 @@ pub struct Task {
     pub home: Option<u16>,
     /// Highest part of truth.
     pub part: u8,
+    /// Truth of a background run: that of its process.
+    pub tag: u32,
     /// Session to close after the end, and how long after.
     pub closes: Option<(u64, Span)>,
     /// Made by fill.
@@ -297,23 +314,35 @@ pub struct State {
 impl State {
     /// What all cells share.
     #[inline]
-    pub fn shared(&self) -> &Arc<Shared> { self.shared.as_ref().expect("attached before use") }
+    pub fn shared(&self) -> &Arc<Shared> {
+        self.shared.as_ref().expect("attached before use")
+    }
     /// The atlas.
     #[inline]
-    pub fn atlas(&self) -> &Atlas { &self.shared().atlas }
+    pub fn atlas(&self) -> &Atlas {
+        &self.shared().atlas
+    }
     /// The library.
     #[inline]
-    pub fn library(&self) -> &Library { &self.shared().library }
+    pub fn library(&self) -> &Library {
+        &self.shared().library
+    }
     /// Host of the atlas by index in the cell.
     #[inline]
-    pub fn host_id(&self, host: u32) -> HostId { HostId(self.first + host) }
+    pub fn host_id(&self, host: u32) -> HostId {
+        HostId(self.first + host)
+    }
     /// Index in the cell of a host, when it is one of ours.
     pub fn local(&self, id: HostId) -> Option<u32> {
         id.0.checked_sub(self.first).filter(|i| (*i as usize) < self.hosts.len())
     }
     /// The image of a process.
     pub fn image(&self, image: u32) -> &Image {
-        if image >= OWN_IMAGES { &self.own_images[(image - OWN_IMAGES) as usize] } else { self.atlas().image(ImageId(image)) }
+        if image >= OWN_IMAGES {
+            &self.own_images[(image - OWN_IMAGES) as usize]
+        } else {
+            self.atlas().image(ImageId(image))
+        }
     }
 
     /// Plans something.
@@ -340,7 +369,9 @@ impl State {
     }
 
     /// Takes messages, which must come in the order (time, from, n).
-    pub fn receive(&mut self, mail: Mail) { self.at(mail.time, What::Mail(Box::new(mail.body))); }
+    pub fn receive(&mut self, mail: Mail) {
+        self.at(mail.time, What::Mail(Box::new(mail.body)));
+    }
 
     /// Plays everything before `end`, the end of a slice.
     pub fn advance(&mut self, end: Time) {
@@ -385,12 +416,14 @@ impl State {
     }
 
     /// A tag by index, none for 0.
-    pub fn tag_of(&self, tag: u32) -> Option<Tag> { if tag == 0 { None } else { Some(self.tags[tag as usize]) } }
+    pub fn tag_of(&self, tag: u32) -> Option<Tag> {
+        if tag == 0 { None } else { Some(self.tags[tag as usize]) }
+    }
 
     /// The tag of a task's doings in a part of the truth; 0 for benign ones.
     pub fn task_tag(&mut self, t: &Task, part: Part) -> u32 {
         if !t.inst.attack {
-            return 0;
+            return t.tag;
         }
         let tag = Tag { inst: t.inst.id, scenario: t.inst.scenario, step: t.step, part: (part as u8).max(t.part) };
         self.tag(tag)
@@ -422,23 +455,31 @@ impl State {
 
     /// Whether any stream records a kind.
     #[inline]
-    pub fn wants(&self, kind: Kind) -> bool { self.shared().wanted[kind as usize] }
+    pub fn wants(&self, kind: Kind) -> bool {
+        self.shared().wanted[kind as usize]
+    }
 
     /// The facts made since the last call, in order.
-    pub fn collect(&mut self) -> Vec<u32> { std::mem::take(&mut self.made) }
+    pub fn collect(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.made)
+    }
 
     /// A process by reference, while it lives.
     pub fn proc(&self, r: ProcRef) -> Option<&crate::world::host::Proc> {
-        self.hosts
-            .get(r.host as usize)?
-            .procs
-            .get(r.slot as usize)
-            .filter(|p| p.alive && p.snap.key == r.key)
+        self.hosts.get(r.host as usize)?.procs.get(r.slot as usize).filter(|p| p.alive && p.snap.key == r.key)
     }
 
     /// A reference to a living process in a slot.
     pub fn proc_ref(&self, host: u32, slot: u16) -> ProcRef {
         ProcRef { host, slot, key: self.hosts[host as usize].procs[slot as usize].snap.key }
+    }
+
+    /// Hours since local midnight at any host's site.
+    pub fn zone_hours(&mut self, host: HostId, t: Time) -> Option<f64> {
+        let ts = jiff::Timestamp::from_second(t.second()).ok()?;
+        let site = self.atlas().host(host).site as usize;
+        let offset = self.shared().zones.get(site)?.to_offset(ts).seconds() as i64;
+        Some((t.second() + offset).rem_euclid(86_400) as f64 / 3600.0)
     }
 
     /// Local time of a host's site: weekday (Monday 0) and hours since midnight.
@@ -509,4 +550,6 @@ pub fn mean_gap(r: &Rhythm) -> Span {
 }
 
 /// Facts of a state by index, for tests and the cell.
-pub fn fact(state: &State, i: u32) -> &Fact { state.facts.get(i) }
+pub fn fact(state: &State, i: u32) -> &Fact {
+    state.facts.get(i)
+}

@@ -18,6 +18,7 @@ pub fn format(text: &str, fmts: &[Fmt]) -> String {
             Fmt::DoubleQuotes => as_text(&bytes).replace('"', "\"\"").into_bytes(),
             Fmt::FileName => as_text(&bytes).rsplit(['\\', '/']).next().unwrap_or("").into(),
             Fmt::DirName => as_text(&bytes).rsplit_once('\\').map_or("", |(d, _)| d).into(),
+            Fmt::ByPath => as_text(&bytes).replacen(r"\System32\", r"\system32\", 1).into_bytes(),
             Fmt::Url => as_text(&bytes)
                 .bytes()
                 .flat_map(|b| match b {

@@ -31,7 +31,9 @@ pub struct Texts {
 const KEPT_BYTES_MAX: usize = 512;
 
 impl Default for Texts {
-    fn default() -> Texts { Texts { slots: vec![Slot { uses: 1, text: String::new() }], free: vec![] } }
+    fn default() -> Texts {
+        Texts { slots: vec![Slot { uses: 1, text: String::new() }], free: vec![] }
+    }
 }
 
 impl Texts {
@@ -79,9 +81,13 @@ impl Texts {
     }
     /// The text.
     #[inline]
-    pub fn get(&self, id: TextId) -> &str { &self.slots[id.0 as usize].text }
+    pub fn get(&self, id: TextId) -> &str {
+        &self.slots[id.0 as usize].text
+    }
     /// Texts in use.
-    pub fn live(&self) -> usize { self.slots.len() - self.free.len() - 1 }
+    pub fn live(&self) -> usize {
+        self.slots.len() - self.free.len() - 1
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,422 @@
+//! What people and machines do by themselves: habits, and the background of running programs that fill is made of.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use crate::activity::Kind;
+use crate::rng::{Rng, purpose};
+use crate::time::{Span, Time};
+use crate::world::atlas::{AccountId, Atlas, HostId, ModuleId};
+use crate::world::host::{ProcRef, SYSTEM_LUID, Snap};
+use crate::world::instance::{Bound, Inst, InstId};
+use crate::world::program::{Dur, Holder, Library, Op, REGS, Rhythm, ScenarioId, ScriptId, Who};
+use crate::world::state::{Body, Frame, Play, State, Task, What, mean_gap};
+use crate::world::texts::TextId;
+
+/// Names the engine itself must know, looked up once.
+#[derive(Debug, Default)]
+pub struct Index {
+    names: BTreeMap<Box<str>, u16>,
+    modules: BTreeMap<Box<str>, u32>,
+    by_ip: BTreeMap<Ipv4Addr, HostId>,
+    by_name: BTreeMap<Box<str>, HostId>,
+    /// For each boot image: slot of the process that hosts a service.
+    services: Vec<BTreeMap<u16, u16>>,
+    servers: BTreeMap<(u16, bool), Who>,
+    /// Habits by persona, role.
+    personas: Vec<Vec<u32>>,
+    roles: Vec<Vec<u32>>,
+    /// Background entries that apply to each boot image, with cumulative weights (in thousandths of runs an hour).
+    noise: Vec<Noise>,
+    kernels: Vec<String>,
+    /// Document names.
+    pub documents: u16,
+    /// Programs the engine starts or looks for itself.
+    pub explorer: u16,
+    /// See `explorer`.
+    pub conhost: u16,
+    /// See `explorer`.
+    pub winlogon: u16,
+    /// Call trace of process creation, if the atlas has one.
+    pub create_trace: Option<u16>,
+    /// Call trace of anything else.
+    pub generic_trace: u16,
+    /// Modules of a program nobody knows.
+    pub plain_modules: Vec<ModuleId>,
+    /// Instance that background belongs to.
+    pub nobody: Option<Arc<Inst>>,
+    /// Names of event log, Sysmon and services processes, for boot.
+    pub sysmon: u16,
+    /// Service name of the event log.
+    pub event_log: u16,
+    /// See `explorer`.
+    pub lsass: u16,
+    /// See `explorer`.
+    pub services_exe: u16,
+}
+
+/// Background of a boot image.
+#[derive(Debug, Default)]
+pub struct Noise {
+    /// Entries of [`Library::background`].
+    pub entries: Vec<u32>,
+    /// Cumulative weights.
+    pub cumulative: Vec<u32>,
+    /// Runs an hour of all together.
+    pub per_hour: f64,
+}
+
+/// One of two runs comes at once after another: activity is self-exciting.
+const BURST: f64 = 0.7;
+/// Typical pause within a burst.
+const BURST_MEDIAN: Span = Span::ms(12);
+/// One pause in a hundred within a burst is longer.
+const BURST_P99: Span = Span::ms(1_500);
+
+impl Index {
+    /// Looks up everything once.
+    pub fn new(atlas: &Atlas, library: &Library, seed: u64, start: Time, servers: &[(u16, bool, Who)]) -> Index {
+        let mut x = Index::default();
+        for (i, n) in library.names.iter().enumerate() {
+            x.names.insert(n.clone(), i as u16);
+        }
+        x.kernels = atlas.oses.iter().map(|o| format!("10.0.{}.{}", o.build, o.revision)).collect();
+        for (i, m) in atlas.modules.iter().enumerate() {
+            let name = m.path.rsplit('\\').next().unwrap_or("").to_ascii_lowercase();
+            x.modules.entry(name.into()).or_insert(i as u32);
+        }
+        for (i, h) in atlas.hosts.iter().enumerate() {
+            let id = HostId(i as u32);
+            x.by_ip.insert(h.ip, id);
+            x.by_name.insert(h.name.to_ascii_lowercase().into(), id);
+            x.by_name.insert(h.fqdn.to_ascii_lowercase().into(), id);
+        }
+        for b in &atlas.boots {
+            let mut services = BTreeMap::new();
+            for (slot, p) in b.processes.iter().enumerate() {
+                for s in &p.services {
+                    services.insert(*s, slot as u16);
+                }
+            }
+            x.services.push(services);
+        }
+        x.servers = servers.iter().map(|(port, udp, who)| ((*port, *udp), *who)).collect();
+        x.personas = vec![vec![]; atlas.personas.len()];
+        x.roles = vec![vec![]; atlas.roles.len()];
+        for (i, h) in library.habits.iter().enumerate() {
+            match h.holder {
+                Holder::Persona(p) => x.personas[p as usize].push(i as u32),
+                Holder::Role(r) => x.roles[r as usize].push(i as u32),
+                // habits of single programs are background
+                Holder::Image(_) | Holder::Service(_) => {}
+            }
+        }
+        x.documents =
+            atlas.words.names.iter().position(|n| n.starts_with("documents.")).unwrap_or(usize::from(u16::MAX)) as u16;
+        x.explorer = x.name("explorer.exe");
+        x.conhost = x.name("conhost.exe");
+        x.winlogon = x.name("winlogon.exe");
+        x.sysmon = x.name("sysmon64.exe");
+        x.event_log = x.name("eventlog");
+        x.lsass = x.name("lsass.exe");
+        x.services_exe = x.name("services.exe");
+        x.generic_trace = x.name("generic");
+        let create = x.name("create_process");
+        x.create_trace = atlas.traces.iter().any(|t| t.name == create).then_some(create);
+        x.plain_modules = [
+            "ntdll.dll",
+            "kernel32.dll",
+            "kernelbase.dll",
+            "msvcrt.dll",
+            "advapi32.dll",
+            "sechost.dll",
+            "rpcrt4.dll",
+            "ws2_32.dll",
+        ]
+        .iter()
+        .filter_map(|n| x.module(n).map(ModuleId))
+        .collect();
+        x.nobody = Some(Arc::new(Inst {
+            id: InstId(0),
+            scenario: ScenarioId(0),
+            seed,
+            attack: false,
+            roles: vec![],
+            vars: vec![],
+            choices: vec![],
+            start,
+        }));
+        for b in 0..atlas.boots.len() {
+            x.noise.push(x.noise_of(atlas, library, b));
+        }
+        x
+    }
+
+    fn noise_of(&self, atlas: &Atlas, library: &Library, boot: usize) -> Noise {
+        let mut n = Noise::default();
+        let mut sum = 0u32;
+        for (i, b) in library.background.iter().enumerate() {
+            let processes = &atlas.boots[boot].processes;
+            let count = match b.by {
+                Who::Service(s) => u32::from(self.services[boot].contains_key(&s)),
+                // programs that people start run now and then: half a process on average
+                Who::Image(p) => match processes.iter().filter(|q| q.program == p && !q.exits).count() {
+                    0 => 1,
+                    n => n as u32,
+                },
+                Who::Shell => u32::from(processes.iter().any(|q| q.program == self.explorer)),
+                _ => 1,
+            };
+            if count == 0 {
+                continue;
+            }
+            let per_hour = b.per_hour * count as f64;
+            sum += ((per_hour * 1000.0) as u32).max(1);
+            n.entries.push(i as u32);
+            n.cumulative.push(sum);
+            n.per_hour += per_hour;
+        }
+        n
+    }
+
+    /// Index of a name of the library; one that nothing has when it is unknown.
+    pub fn name(&self, name: &str) -> u16 {
+        self.names.get(name).copied().unwrap_or(u16::MAX)
+    }
+    /// Version, build and revision of an operating system as Defender and agents print it.
+    pub fn kernel(&self, os: u16) -> &str {
+        &self.kernels[os as usize]
+    }
+    /// A module by file name in lower case.
+    pub fn module(&self, name: &str) -> Option<u32> {
+        self.modules.get(name).copied()
+    }
+    /// The host with an address.
+    pub fn host_by_ip(&self, ip: Ipv4Addr) -> Option<HostId> {
+        self.by_ip.get(&ip).copied()
+    }
+    /// The host with a name, short or full.
+    pub fn host_by_name(&self, name: &str) -> Option<HostId> {
+        self.by_name.get(&*name.to_ascii_lowercase()).copied()
+    }
+    /// Slot of the process that hosts a service on a boot image.
+    pub fn service(&self, boot: u16, service: u16) -> Option<u16> {
+        self.services[boot as usize].get(&service).copied()
+    }
+    /// Who serves a port.
+    pub fn server(&self, port: u16, udp: bool) -> Option<Who> {
+        self.servers.get(&(port, udp)).copied()
+    }
+    /// Background of a boot image.
+    pub fn noise(&self, boot: u16) -> &Noise {
+        &self.noise[boot as usize]
+    }
+}
+
+impl State {
+    /// Habits of a host: those of its owner's persona, else of its role.
+    fn habits_of(&self, host: u32) -> (&[u32], bool) {
+        let x = &self.shared().habits;
+        let h = self.atlas().host(self.host_id(host));
+        match h.owner.and_then(|o| self.atlas().account(o).persona) {
+            Some(p) => (&x.personas[p as usize], true),
+            None => (&x.roles[h.role as usize], false),
+        }
+    }
+
+    /// A person or a server does the next thing, and the one after is planned.
+    pub(super) fn next_habit(&mut self, host: u32) {
+        let shared = self.shared().clone();
+        let (habits, person) = self.habits_of(host);
+        let habits = habits.to_vec();
+        if habits.is_empty() {
+            return;
+        }
+        let gaps: Vec<f64> = habits
+            .iter()
+            .map(|h| mean_gap(&shared.library.habits[*h as usize].rhythm).as_secs_f64().max(1.0))
+            .collect();
+        let rate: f64 = gaps.iter().map(|g| 1.0 / g).sum();
+        let mut rng = self.hosts[host as usize].rng.fork(self.n);
+        let at_work = if person { self.at_work(host, self.now) } else { 1.0 };
+        if self.hosts[host as usize].on && rng.chance(at_work) {
+            let mut sum = 0u32;
+            let cumulative: Vec<u32> = gaps
+                .iter()
+                .map(|g| {
+                    sum += ((1e7 / g) as u32).max(1);
+                    sum
+                })
+                .collect();
+            let h = &shared.library.habits[habits[rng.weighted(&cumulative)] as usize];
+            if h.rhythm != Rhythm::AtLogon {
+                self.start_habit(host, h.scenario);
+            }
+        }
+        // people do several things in a row, then something else for a while
+        let mean = 1.0 / rate;
+        let gap = if person && rng.chance(0.5) {
+            rng.lognormal(mean * 0.15, mean * 1.5)
+        } else {
+            rng.exponential(Span((mean * 1.6e9) as i64)).as_secs_f64()
+        };
+        self.at(self.now + Span((gap.max(0.05) * 1e9) as i64), What::Habit(host));
+    }
+
+    /// How likely the owner of a host is at it, now.
+    pub fn at_work(&mut self, host: u32, t: Time) -> f64 {
+        let id = self.host_id(host);
+        let Some(owner) = self.atlas().host(id).owner else { return 1.0 };
+        let Some(p) = self.atlas().account(owner).persona else { return 1.0 };
+        let (day, hour) = self.local_hours(host, t);
+        let shared = self.shared().clone();
+        let persona = &shared.atlas.personas[p as usize];
+        let mut own = Rng::of(shared.atlas.seed, owner.0 as u64, purpose("working day"));
+        let shift = own.normal() as f32 * 0.6;
+        let night = own.chance(persona.night as f64);
+        let (mut start, mut end) = (persona.hours.0 + shift, persona.hours.1 + shift);
+        if night {
+            (start, end) = (start + 12.0, end + 12.0);
+        }
+        let mut today =
+            Rng::of(shared.atlas.seed, owner.0 as u64, purpose("day") ^ (t.second().div_euclid(86_400) as u64));
+        let presence = persona.presence[match day {
+            5 => 1,
+            6 => 2,
+            _ => 0,
+        }];
+        if !today.chance(presence as f64) {
+            return 0.003;
+        }
+        let late = today.normal() as f32 * 0.4;
+        let lunch = 12.2 + today.f64() as f32 * 1.3;
+        let mut h = hour as f32;
+        if night && h < 12.0 {
+            h += 24.0;
+        }
+        if h < start + late || h > end + late {
+            return 0.01;
+        }
+        if !night && h > lunch && h < lunch + 0.7 { 0.15 } else { 1.0 }
+    }
+
+    fn start_habit(&mut self, host: u32, scenario: ScenarioId) {
+        let shared = self.shared().clone();
+        let id = self.host_id(host);
+        let owner = shared.atlas.host(id).owner;
+        let (inst, seed) = self.next_instance();
+        let mut own = crate::world::instance::Choices::default();
+        let s = &shared.library.scenarios[scenario.0 as usize];
+        if let Some((name, _)) = s.cast.first() {
+            own.cast.push((name.clone(), shared.atlas.host(id).name.as_ref().into()));
+        }
+        if let (Some((name, _)), Some(o)) = (s.cast.get(1), owner) {
+            own.cast.push((name.clone(), shared.atlas.account(o).name.as_ref().into()));
+        }
+        self.launch(inst, scenario, seed, &own);
+    }
+
+    /// A machine's programs do the next thing, and the one after is planned.
+    pub(super) fn next_noise(&mut self, host: u32) {
+        let shared = self.shared().clone();
+        let boot = shared.atlas.host(self.host_id(host)).boot;
+        let noise = shared.habits.noise(boot);
+        if noise.entries.is_empty() {
+            return;
+        }
+        let mut rng = self.hosts[host as usize].rng.fork(self.n ^ purpose("noise"));
+        if self.hosts[host as usize].on {
+            let entry = noise.entries[rng.weighted(&noise.cumulative)];
+            self.background(host, entry, rng.u64());
+        }
+        let mean = 3600.0 / noise.per_hour;
+        let gap = if rng.chance(BURST) {
+            rng.lognormal(BURST_MEDIAN.as_secs_f64(), BURST_P99.as_secs_f64())
+        } else {
+            // what bursts take is made up by the pauses between them
+            let long = (mean - BURST * 0.1).max(mean * 0.2) / (1.0 - BURST);
+            rng.exponential(Span((long * 1e9) as i64)).as_secs_f64()
+        };
+        self.at(self.now + Span((gap * 1e9) as i64 + 1), What::Noise(host));
+    }
+
+    /// Runs a background entry on a host. False when the program it belongs to does not run there.
+    pub fn background(&mut self, host: u32, entry: u32, seed: u64) -> bool {
+        let shared = self.shared().clone();
+        let b = &shared.library.background[entry as usize];
+        let slot = match b.by {
+            Who::Image(program) => {
+                let h = &self.hosts[host as usize];
+                let n = h.procs.len();
+                let from = (seed >> 20) as usize % n;
+                (0..n)
+                    .map(|i| (from + i) % n)
+                    .find(|i| h.procs[*i].alive && h.procs[*i].program == program)
+                    .map(|i| i as u16)
+            }
+            Who::Service(s) => self.service_slot(host, s),
+            Who::Shell => self.shell_slot(host),
+            _ => Some(0),
+        };
+        let Some(slot) = slot else { return false };
+        let p = self.hosts[host as usize].procs[slot as usize];
+        let mut regs = [ProcRef::default(); REGS];
+        regs[0] = self.proc_ref(host, slot);
+        let inst = shared.habits.nobody.clone().expect("made with the index");
+        let mut task = Task {
+            inst,
+            step: 0,
+            host,
+            each: None,
+            regs,
+            account: p.snap.account,
+            luid: p.snap.luid,
+            seed,
+            rng: Rng::of(seed, 0, purpose("task")),
+            frames: vec![Frame { script: b.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
+            file: TextId::EMPTY,
+            home: None,
+            part: 0,
+            tag: p.tag,
+            closes: None,
+            fill: self.filling,
+            ready: false,
+        };
+        // what a process of an attack does by itself is an effect of it
+        if let Some(t) = self.tag_of(p.tag) {
+            task.tag = self.tag(crate::world::state::Tag { part: t.part.max(1), ..t });
+        }
+        self.add_task(task);
+        true
+    }
+}
+
+/// Whether a script makes facts of one kind only, without waiting, and which: what single-kind fill may use.
+pub fn single_kind(library: &Library, script: ScriptId) -> Option<Kind> {
+    match &library.scripts[script.0 as usize][..] {
+        [one] => match &one.op {
+            Op::Emit { kind, .. } => Some(*kind),
+            Op::Access { .. } => Some(Kind::ProcessAccess),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A play of a script for a command that a person typed, for `emulate`.
+pub fn typed(inst: Arc<Inst>, script: ScriptId, host: HostId, account: AccountId, parent: Who, seed: u64) -> Body {
+    Body::Play(Play { inst, step: 0, script, host, parent, account, each: None, seed, home: None, part: 0 })
+}
+
+/// A snapshot of nobody in a session: for facts that belong to no process.
+pub fn nobody(account: AccountId, luid: u64) -> Snap {
+    Snap { account, luid: if luid == 0 { SYSTEM_LUID } else { luid }, ..Snap::default() }
+}
+
+/// Roles of a benign instance.
+pub fn own_roles(host: HostId, owner: Option<AccountId>) -> Vec<Bound> {
+    let mut r = vec![Bound::Host(host)];
+    r.extend(owner.map(Bound::Account));
+    r
+}

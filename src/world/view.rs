@@ -1,0 +1,325 @@
+//! A fact as a host's sensors see it: the only place where what the world knows meets the names of fields.
+
+use crate::activity::{Entity, Field, Kind, Value, View};
+use crate::rng::mix;
+use crate::time::Time;
+use crate::world::atlas::{Account, AccountId, AccountKind, Module, ModuleId};
+use crate::world::fact::{Fact, NO_MODULE, Val};
+use crate::world::host::{Level, SYSTEM_LUID, Snap};
+use crate::world::state::State;
+
+/// What belongs to one record rather than to the activity.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record {
+    /// Number in its channel on its host.
+    pub id: u64,
+    /// When the sensor wrote it, in logical time.
+    pub write: Time,
+    /// When collection delivers it.
+    pub release: Time,
+    /// Labels are written inline: scenario and technique, empty for benign ones.
+    pub labels: bool,
+}
+
+/// A fact with everything it refers to.
+#[derive(Clone, Copy)]
+pub struct FactView<'a> {
+    state: &'a State,
+    fact: &'a Fact,
+    record: Record,
+    module: Option<&'a Module>,
+}
+
+impl<'a> FactView<'a> {
+    /// Puts a fact beside the world it comes from.
+    pub fn new(state: &'a State, fact: &'a Fact, record: Record) -> FactView<'a> {
+        let module = (fact.module != NO_MODULE).then(|| state.atlas().module(ModuleId(fact.module)));
+        FactView { state, fact, record, module }
+    }
+
+    fn host(&self) -> &'a crate::world::atlas::Host {
+        self.state.atlas().host(self.state.host_id(self.fact.host))
+    }
+
+    fn clock(&self, t: Time) -> Value<'a> {
+        Value::Time(self.state.hosts[self.fact.host as usize].clock(self.host(), t))
+    }
+
+    fn account(&self, id: AccountId) -> &'a Account {
+        self.state.atlas().account(id)
+    }
+
+    /// A thread of a small pool of that process; ids are multiples of four like process ids.
+    fn thread(&self, pid: u32, pool: u64) -> Value<'a> {
+        let n = mix(pid as u64, (self.fact.draw >> 13) % pool);
+        Value::Uint(4 * (300 + n % 2_600))
+    }
+
+    /// A process of the host by slot, for what sensors name all the time.
+    fn pid(&self, slot: u16) -> u32 {
+        self.state.hosts[self.fact.host as usize].procs.get(slot as usize).map_or(4, |p| p.snap.pid)
+    }
+
+    fn proc(&self, s: &'a Snap, field: Field, base: Field) -> Value<'a> {
+        use Field as F;
+        if s.pid == 0 {
+            return Value::None;
+        }
+        let text = Value::Text;
+        let state = self.state;
+        let image = || state.image(s.image);
+        // fields of the three processes stand in the same order
+        let n = field as u16 - base as u16;
+        const fn at(f: Field) -> u16 {
+            f as u16 - F::ProcPid as u16
+        }
+        const PID: u16 = at(F::ProcPid);
+        const ENTITY: u16 = at(F::ProcEntityId);
+        const KEY: u16 = at(F::ProcStartKey);
+        const START: u16 = at(F::ProcStart);
+        const EXECUTABLE: u16 = at(F::ProcExecutable);
+        const NAME: u16 = at(F::ProcName);
+        const LINE: u16 = at(F::ProcCommandLine);
+        const DIRECTORY: u16 = at(F::ProcWorkingDirectory);
+        const SID: u16 = at(F::ProcSid);
+        const USER: u16 = at(F::ProcUser);
+        const DOMAIN: u16 = at(F::ProcDomain);
+        const SUBJECT: u16 = at(F::ProcSubjectUser);
+        const SUBJECT_DOMAIN: u16 = at(F::ProcSubjectDomain);
+        const LOGON: u16 = at(F::ProcLogonId);
+        const LOGON_ENTITY: u16 = at(F::ProcLogonEntityId);
+        const SESSION: u16 = at(F::ProcSessionId);
+        const INTEGRITY: u16 = at(F::ProcIntegrity);
+        const LABEL: u16 = at(F::ProcLabel);
+        const ELEVATION: u16 = at(F::ProcElevation);
+        const VERSION: u16 = at(F::ProcFileVersion);
+        const DESCRIPTION: u16 = at(F::ProcDescription);
+        const PRODUCT: u16 = at(F::ProcProduct);
+        const COMPANY: u16 = at(F::ProcCompany);
+        const ORIGINAL: u16 = at(F::ProcOriginalName);
+        const MD5: u16 = at(F::ProcMd5);
+        const SHA1: u16 = at(F::ProcSha1);
+        const SHA256: u16 = at(F::ProcSha256);
+        const IMPHASH: u16 = at(F::ProcImphash);
+        const SIZE: u16 = at(F::ProcFileSize);
+        const DEVICE: u16 = at(F::ProcDevice);
+        const SIGNER: u16 = at(F::ProcSigner);
+        match n {
+            PID => Value::Uint(s.pid as u64),
+            ENTITY => {
+                Value::Entity(Entity { machine: self.host().machine_part, second: s.start.second() as u32, key: s.key })
+            }
+            KEY => Value::Uint(s.key),
+            START => self.clock(s.start),
+            EXECUTABLE => text(self.path(s)),
+            NAME => text(self.path(s).rsplit('\\').next().unwrap_or("")),
+            LINE => text(state.texts.get(s.command_line)),
+            DIRECTORY => text(state.texts.get(s.directory)),
+            SID => text(&self.account(s.account).sid),
+            USER => text(&self.account(s.account).name),
+            DOMAIN => text(&self.account(s.account).domain),
+            SUBJECT => text(self.subject_name(s.account)),
+            SUBJECT_DOMAIN => text(self.subject_domain(s.account)),
+            LOGON => Value::Uint(s.luid),
+            LOGON_ENTITY => Value::Entity(Entity {
+                machine: self.host().machine_part,
+                second: s.logon.second() as u32,
+                key: s.luid,
+            }),
+            SESSION => Value::Uint(s.terminal as u64),
+            INTEGRITY => text(match s.level {
+                Level::Low => "Low",
+                Level::Medium => "Medium",
+                Level::High => "High",
+                Level::System => "System",
+            }),
+            LABEL => text(match s.level {
+                Level::Low => "S-1-16-4096",
+                Level::Medium => "S-1-16-8192",
+                Level::High => "S-1-16-12288",
+                Level::System => "S-1-16-16384",
+            }),
+            ELEVATION => Value::Uint(s.elevation.max(1) as u64),
+            VERSION => text(&image().file_version),
+            DESCRIPTION => text(&image().description),
+            PRODUCT => text(&image().product),
+            COMPANY => text(&image().company),
+            ORIGINAL => text(&image().original_name),
+            MD5 => text(&image().md5),
+            SHA1 => text(&image().sha1),
+            SHA256 => text(&image().sha256),
+            IMPHASH => text(&image().imphash),
+            SIZE => Value::Uint(image().size),
+            DEVICE => self.fact.find(F::ProcDevice).map_or(text("System"), |v| self.val(v)),
+            SIGNER => text(&image().signer),
+            _ => Value::None,
+        }
+    }
+
+    fn path(&self, s: &'a Snap) -> &'a str {
+        let own = self.state.texts.get(s.path);
+        if own.is_empty() { &self.state.image(s.image).path } else { own }
+    }
+
+    fn subject_name(&self, id: AccountId) -> &'a str {
+        match id {
+            AccountId::SYSTEM | AccountId::NETWORK_SERVICE => &self.account(self.host().account).name,
+            AccountId::NOBODY => "-",
+            _ => &self.account(id).name,
+        }
+    }
+
+    fn subject_domain(&self, id: AccountId) -> &'a str {
+        match id {
+            AccountId::SYSTEM | AccountId::NETWORK_SERVICE => &self.state.atlas().forest.netbios,
+            AccountId::NOBODY => "-",
+            _ => &self.account(id).domain,
+        }
+    }
+
+    fn val(&self, v: Val) -> Value<'a> {
+        match v {
+            Val::Uint(n) => Value::Uint(n),
+            Val::Text(t) => Value::Text(self.state.texts.get(t)),
+            Val::Bool(b) => Value::Bool(b),
+            Val::Time(t) => self.clock(t),
+            Val::Guid(g) => Value::Guid(g),
+            Val::Ip(ip) => Value::Ip(ip.into()),
+        }
+    }
+}
+
+impl View for FactView<'_> {
+    fn kind(&self) -> Kind {
+        self.fact.kind
+    }
+
+    fn get(&self, field: Field) -> Value<'_> {
+        use Field as F;
+        let f = self.fact;
+        if field <= F::ProcSigner {
+            return self.proc(&f.proc, field, F::ProcPid);
+        }
+        if field <= F::ParentProcSigner {
+            return self.proc(&f.parent, field, F::ParentProcPid);
+        }
+        if field <= F::TargetProcSigner {
+            return self.proc(&f.target, field, F::TargetProcPid);
+        }
+        let text = Value::Text;
+        let atlas = self.state.atlas();
+        let h = self.host();
+        let state = &self.state.hosts[f.host as usize];
+        match field {
+            F::TimeEvent => self.clock(f.time),
+            F::TimeWrite => self.clock(self.record.write),
+            F::TimeRelease => Value::Time(self.record.release),
+            F::RecordId => Value::Uint(self.record.id),
+            F::HostName => text(&h.fqdn),
+            F::HostHostname => text(&h.name),
+            F::HostDomain => text(&atlas.forest.dns),
+            F::HostNetbios => text(&atlas.forest.netbios),
+            F::HostRealm => text(&atlas.forest.realm),
+            F::HostAccount => text(&atlas.account(h.account).name),
+            F::HostSid => text(&h.sid),
+            F::HostIp => Value::Ip(h.ip.into()),
+            F::HostMac => text(&h.mac),
+            F::HostId => text(&h.machine_guid),
+            F::HostDeviceId => text(&h.device_id),
+            F::HostOs => text(&atlas.oses[h.os as usize].name),
+            F::HostOsVersion => text("10.0"),
+            F::HostOsBuild => text(self.state.shared().habits.kernel(h.os)),
+            F::HostBuild => Value::Uint(atlas.oses[h.os as usize].build as u64),
+            F::HostSite => text(&atlas.sites[h.site as usize].name),
+            F::HostTenant => text(&atlas.forest.tenant),
+            F::HostLsassPid => Value::Uint(self.pid(state.lsass) as u64),
+            F::HostServicesPid => Value::Uint(self.pid(state.services) as u64),
+            F::HostEventLogPid => Value::Uint(self.pid(state.eventlog) as u64),
+            F::SensorPid => Value::Uint(self.pid(state.sensor) as u64),
+            F::SensorThread => self.thread(self.pid(state.sensor), 3),
+            F::KernelThread => self.thread(4, 24),
+            F::LsassThread => self.thread(self.pid(state.lsass), 9),
+            F::ThreadId => self.thread(f.proc.pid, 12),
+            F::TargetThreadId => self.thread(f.target.pid, 12),
+            F::UserSid => text(&self.account(f.subject).sid),
+            F::UserName => text(self.subject_name(f.subject)),
+            F::UserDomain => text(self.subject_domain(f.subject)),
+            F::UserLogonId => Value::Uint(f.subject_luid),
+            F::UserUpn => text(&self.account(f.subject).upn),
+            F::TargetSid if f.account != AccountId::NOBODY => text(&self.account(f.account).sid),
+            F::TargetName if f.account != AccountId::NOBODY => text(&self.account(f.account).name),
+            F::TargetDomain if f.account != AccountId::NOBODY => text(match self.account(f.account).kind {
+                AccountKind::WellKnown => &self.account(f.account).domain,
+                _ => &self.account(f.account).domain,
+            }),
+            F::TargetUpn if f.account != AccountId::NOBODY => text(&self.account(f.account).upn),
+            F::TargetDisplay if f.account != AccountId::NOBODY => text(&self.account(f.account).display),
+            F::KerberosSid if f.account != AccountId::NOBODY => text(&self.account(f.account).sid),
+            F::LogonEntity => match f.find(F::LogonId) {
+                Some(Val::Uint(luid)) => {
+                    Value::Entity(Entity { machine: h.machine_part, second: f.time.second() as u32, key: luid })
+                }
+                _ => Value::None,
+            },
+            F::NetworkTransport => match f.find(F::NetworkIana) {
+                Some(Val::Uint(17)) => text("udp"),
+                Some(_) => text("tcp"),
+                None => Value::None,
+            },
+            // run-time ids of filters are stable between boots and change with them
+            F::NetworkFilter => {
+                Value::Uint(65_000 + mix(h.machine_part as u64, state.boot_id as u64 ^ (f.draw >> 40) % 5) % 9_000)
+            }
+            F::HandleId if f.find(field).is_none() => Value::Uint(4 * (40 + (f.draw >> 22) % 2_400)),
+            F::HandleTargetId if f.find(field).is_none() => Value::Uint(4 * (40 + (f.draw >> 33) % 2_400)),
+            F::DllPath if self.module.is_some() && f.find(field).is_none() => text(&self.module.expect("checked").path),
+            F::DllName => match self.get(F::DllPath) {
+                Value::Text(t) => text(t.rsplit('\\').next().unwrap_or("")),
+                _ => Value::None,
+            },
+            F::DllSigned => Value::Bool(self.module.is_some_and(|m| m.signed)),
+            F::DllSize => self.module.map_or(Value::None, |m| Value::Uint(m.size)),
+            F::DllFileVersion
+            | F::DllDescription
+            | F::DllProduct
+            | F::DllCompany
+            | F::DllOriginalName
+            | F::DllMd5
+            | F::DllSha1
+            | F::DllSha256
+            | F::DllImphash
+            | F::DllSigner
+            | F::DllSignatureStatus => match self.module {
+                Some(m) => text(match field {
+                    F::DllFileVersion => &m.file_version,
+                    F::DllDescription => &m.description,
+                    F::DllProduct => &m.product,
+                    F::DllCompany => &m.company,
+                    F::DllOriginalName => &m.original_name,
+                    F::DllMd5 => &m.md5,
+                    F::DllSha1 => &m.sha1,
+                    F::DllSha256 => &m.sha256,
+                    F::DllImphash => &m.imphash,
+                    F::DllSigner => &m.signer,
+                    _ => &m.signature_status,
+                }),
+                None => Value::None,
+            },
+            F::TruthAttack if self.record.labels => Value::Bool(f.tag != 0),
+            F::TruthScenario if self.record.labels => match self.state.tag_of(f.tag) {
+                Some(t) => text(&self.state.library().scenarios[t.scenario.0 as usize].id),
+                None => Value::None,
+            },
+            F::TruthTechnique if self.record.labels => match self.state.tag_of(f.tag) {
+                Some(t) => {
+                    text(&self.state.library().scenarios[t.scenario.0 as usize].steps[t.step as usize].technique)
+                }
+                None => Value::None,
+            },
+            _ => f.find(field).map_or(Value::None, |v| self.val(v)),
+        }
+    }
+}
+
+/// The session that stands for a host's kernel.
+pub const KERNEL_LUID: u64 = SYSTEM_LUID;
