@@ -339,6 +339,8 @@ fields! {
     HostBuild, "host.os.build", Uint, "build number";
     HostSite, "host.site", Text, "site's name";
     HostTenant, "host.tenant_id", Text, "Entra tenant id";
+    AgentId, "agent.id", Guid, "id of the collecting agent on this host (Winlogbeat)";
+    AgentEphemeralId, "agent.ephemeral_id", Guid, "id of this start of the collecting agent";
     HostLsassPid, "host.lsass.pid", Uint, "pid of lsass.exe";
     HostServicesPid, "host.services.pid", Uint, "pid of services.exe";
     HostEventLogPid, "host.eventlog.pid", Uint, "pid of the service host of EventLog";

@@ -9,6 +9,7 @@ pub mod rng;
 pub mod schedule;
 pub mod secret;
 pub mod sink;
+pub mod source;
 pub mod time;
 pub mod tls;
 pub mod world;

@@ -1,0 +1,119 @@
+//! Conditions and their evaluation.
+
+use std::cmp::Ordering;
+
+use crate::activity::{Field, Kind, Value, View};
+use crate::source::switch::{Policy, PowerShellLog, Subcategory, SysmonRule};
+
+/// A condition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Cond {
+    /// All of them.
+    All(Vec<Cond>),
+    /// Any of them.
+    Any(Vec<Cond>),
+    /// Not this.
+    Not(Box<Cond>),
+    /// The activity's kind.
+    Kind(Kind),
+    /// The activity has the field.
+    Has(Field),
+    /// The field is true.
+    True(Field),
+    /// A test of text.
+    Text(Field, TextTest, String),
+    /// One of these texts.
+    In(Field, Vec<String>),
+    /// Comparison with a number: true when the field's order to it is one of these.
+    Number(Field, u64, Orders),
+    /// A switch of the policy.
+    Switch(Switch),
+}
+
+/// Orders that satisfy a comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Orders {
+    /// Less.
+    pub less: bool,
+    /// Equal.
+    pub equal: bool,
+    /// Greater.
+    pub greater: bool,
+}
+
+/// A test of text; all but equality without regard to ASCII case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextTest {
+    /// The same.
+    Is,
+    /// At the start.
+    Begins,
+    /// At the end.
+    Ends,
+    /// Anywhere.
+    Contains,
+}
+
+/// A question to the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Switch {
+    /// `policy.sysmon selects RULE`.
+    Sysmon(SysmonRule),
+    /// `policy.audit logs 'Subcategory' success`.
+    Audit(Subcategory, bool),
+    /// `policy.audit command_line`.
+    CommandLine,
+    /// `policy.sacl covers object`.
+    Sacl,
+    /// `policy.powershell logs LOG`.
+    PowerShell(PowerShellLog),
+}
+
+impl TextTest {
+    /// Does `text` pass? `what` is what it is tested against.
+    pub fn holds(self, text: &str, what: &str) -> bool {
+        let (t, w) = (text.as_bytes(), what.as_bytes());
+        match self {
+            TextTest::Is => t == w,
+            TextTest::Begins => t.len() >= w.len() && t[..w.len()].eq_ignore_ascii_case(w),
+            TextTest::Ends => t.len() >= w.len() && t[t.len() - w.len()..].eq_ignore_ascii_case(w),
+            TextTest::Contains => contains(t, w),
+        }
+    }
+}
+
+/// Does `text` hold `what`, without regard to ASCII case? Searches for the first letter in both cases, then compares.
+pub fn contains(text: &[u8], what: &[u8]) -> bool {
+    let Some((&first, tail)) = what.split_first() else { return true };
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    memchr::memchr2_iter(lower, upper, text)
+        .any(|i| text[i + 1..].get(..tail.len()).is_some_and(|t| t.eq_ignore_ascii_case(tail)))
+}
+
+impl Cond {
+    /// Is it true?
+    pub fn holds<V: View, P: Policy>(&self, view: &V, policy: &P) -> bool {
+        match self {
+            Cond::All(all) => all.iter().all(|c| c.holds(view, policy)),
+            Cond::Any(any) => any.iter().any(|c| c.holds(view, policy)),
+            Cond::Not(c) => !c.holds(view, policy),
+            Cond::Kind(k) => view.kind() == *k,
+            Cond::Has(f) => view.get(*f) != Value::None,
+            Cond::True(f) => view.get(*f) == Value::Bool(true),
+            Cond::Text(f, test, what) => matches!(view.get(*f), Value::Text(t) if test.holds(t, what)),
+            Cond::In(f, words) => matches!(view.get(*f), Value::Text(t) if words.iter().any(|w| w == t)),
+            Cond::Number(f, n, orders) => matches!(view.get(*f), Value::Uint(v) if match v.cmp(n) {
+                Ordering::Less => orders.less,
+                Ordering::Equal => orders.equal,
+                Ordering::Greater => orders.greater,
+            }),
+            Cond::Switch(s) => match s {
+                Switch::Sysmon(rule) => policy.sysmon(*rule, view),
+                Switch::Audit(subcategory, success) => policy.audit(*subcategory, *success),
+                Switch::CommandLine => policy.command_line(),
+                Switch::Sacl => policy.sacl(view),
+                Switch::PowerShell(log) => policy.powershell(*log),
+            },
+        }
+    }
+}

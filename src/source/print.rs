@@ -1,0 +1,198 @@
+//! Values as digits: numbers, times, GUIDs, addresses. What is printed here needs no escaping in any encoding.
+
+use std::net::IpAddr;
+
+use crate::activity::Entity;
+use crate::time::{Time, civil_from_days};
+
+const LOWER: &[u8; 16] = b"0123456789abcdef";
+const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+
+/// Decimal.
+#[inline]
+pub fn dec(n: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+}
+
+/// `0x` and hexadecimal digits, at least `min` of them.
+#[inline]
+pub fn hex(n: u64, min: u8, upper: bool, out: &mut Vec<u8>) {
+    let table = if upper { UPPER } else { LOWER };
+    let digits = (67 - (n | 1).leading_zeros() as usize) / 4;
+    let digits = digits.max(min as usize).min(16);
+    let mut buffer = *b"0x0000000000000000";
+    let mut rest = n;
+    for slot in buffer[2..2 + digits].iter_mut().rev() {
+        *slot = table[(rest & 15) as usize];
+        rest >>= 4;
+    }
+    out.extend_from_slice(&buffer[..2 + digits]);
+}
+
+#[inline]
+fn two(n: u8) -> [u8; 2] {
+    [b'0' + n / 10, b'0' + n % 10]
+}
+
+/// `2022-08-18 13:56:13.608`: date, a separator, time, `digits` (0 to 9) of the second.
+#[inline]
+pub fn date_time(t: Time, separator: u8, digits: u8, out: &mut Vec<u8>) {
+    let second = t.second();
+    let (days, of_day) = (second.div_euclid(86_400), second.rem_euclid(86_400) as u32);
+    let (year, month, day) = civil_from_days(days);
+    let year = year.clamp(0, 9999) as u32;
+    let mut b = *b"0000-00-00 00:00:00.000000000";
+    b[..2].copy_from_slice(&two((year / 100) as u8));
+    b[2..4].copy_from_slice(&two((year % 100) as u8));
+    b[5..7].copy_from_slice(&two(month));
+    b[8..10].copy_from_slice(&two(day));
+    b[10] = separator;
+    b[11..13].copy_from_slice(&two((of_day / 3600) as u8));
+    b[14..16].copy_from_slice(&two((of_day / 60 % 60) as u8));
+    b[17..19].copy_from_slice(&two((of_day % 60) as u8));
+    if digits == 0 {
+        return out.extend_from_slice(&b[..19]);
+    }
+    let mut rest = t.subsec();
+    let digits = digits.min(9) as usize;
+    for _ in digits..9 {
+        rest /= 10;
+    }
+    for slot in b[20..20 + digits].iter_mut().rev() {
+        *slot = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&b[..20 + digits]);
+}
+
+/// RFC 3339 in UTC, `Z` at the end.
+#[inline]
+pub fn iso(t: Time, digits: u8, out: &mut Vec<u8>) {
+    date_time(t, b'T', digits, out);
+    out.push(b'Z');
+}
+
+/// Whole units since the epoch, signed.
+pub fn since_epoch(t: Time, unit_ns: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(t.0.div_euclid(unit_ns)).as_bytes());
+}
+
+/// Seconds since the epoch with six digits, as Zeek writes `ts`.
+pub fn unix_float(t: Time, out: &mut Vec<u8>) {
+    since_epoch(t, 1_000_000_000, out);
+    let mut b = *b".000000";
+    let mut rest = t.subsec() / 1000;
+    for slot in b[1..].iter_mut().rev() {
+        *slot = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.extend_from_slice(&b);
+}
+
+/// 100 ns since 1601-01-01.
+pub fn filetime(t: Time) -> u64 {
+    (t.0.div_euclid(100) + 116_444_736_000_000_000).max(0) as u64
+}
+
+/// A GUID from its sixteen bytes in printed order.
+#[inline]
+pub fn guid(bytes: &[u8; 16], upper: bool, braces: bool, out: &mut Vec<u8>) {
+    let table = if upper { UPPER } else { LOWER };
+    let mut b = *b"{00000000-0000-0000-0000-000000000000}";
+    let mut at = 1;
+    for (i, byte) in bytes.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            at += 1;
+        }
+        b[at] = table[(byte >> 4) as usize];
+        b[at + 1] = table[(byte & 15) as usize];
+        at += 2;
+    }
+    out.extend_from_slice(if braces { &b } else { &b[1..37] });
+}
+
+/// Sixteen bytes of Sysmon's ProcessGuid or LogonGuid in printed order. Recorded layout
+/// (`{564ff025-44fd-62fe-9f04-000000000600}`): the machine part; the second, low half first; the key, little-endian
+/// (boot 6, sequence 0x49f).
+#[inline]
+pub fn entity(e: Entity) -> [u8; 16] {
+    let mut b = [0; 16];
+    b[..4].copy_from_slice(&e.machine.to_be_bytes());
+    b[4..6].copy_from_slice(&(e.second as u16).to_be_bytes());
+    b[6..8].copy_from_slice(&((e.second >> 16) as u16).to_be_bytes());
+    b[8..].copy_from_slice(&e.key.to_le_bytes());
+    b
+}
+
+/// An address; `mapped` writes IPv4 as `::ffff:10.0.0.5`.
+#[inline]
+pub fn ip(ip: IpAddr, mapped: bool, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(v4) => {
+            if mapped {
+                out.extend_from_slice(b"::ffff:");
+            }
+            for (i, octet) in v4.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        // the standard library's text is the canonical one (RFC 5952); it formats into a stack buffer
+        IpAddr::V6(v6) => {
+            use std::io::Write;
+            let _ = write!(out, "{v6}");
+        }
+    }
+}
+
+/// Standard base64 with padding.
+pub fn base64(bytes: &[u8], out: &mut Vec<u8>) {
+    const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for chunk in bytes.chunks(3) {
+        let n =
+            (chunk[0] as u32) << 16 | (*chunk.get(1).unwrap_or(&0) as u32) << 8 | *chunk.get(2).unwrap_or(&0) as u32;
+        let mut b = [b'='; 4];
+        for (i, slot) in b.iter_mut().take(chunk.len() + 1).enumerate() {
+            *slot = TABLE[(n >> (18 - 6 * i) & 63) as usize];
+        }
+        out.extend_from_slice(&b);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::Engine;
+    use proptest::prelude::*;
+
+    fn text(f: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = vec![];
+        f(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_agree_with_the_standard_library(n: u64, min in 0u8..17) {
+            prop_assert_eq!(text(|o| dec(n, o)), n.to_string());
+            prop_assert_eq!(text(|o| hex(n, min, false, o)), format!("0x{n:0w$x}", w = min as usize));
+            prop_assert_eq!(text(|o| hex(n, min, true, o)), format!("0x{n:0w$X}", w = min as usize));
+        }
+        #[test]
+        fn times_agree_with_jiff(ns in 0i64..4_000_000_000_000_000_000) {
+            let t = jiff::Timestamp::from_nanosecond(ns as i128).unwrap();
+            prop_assert_eq!(text(|o| iso(Time(ns), 9, o)), format!("{t:.9}"));
+            prop_assert_eq!(text(|o| date_time(Time(ns), b' ', 3, o)), t.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string());
+        }
+        #[test]
+        fn base64_agrees_with_the_crate(bytes: Vec<u8>) {
+            prop_assert_eq!(text(|o| base64(&bytes, o)), base64::engine::general_purpose::STANDARD.encode(&bytes));
+        }
+        #[test]
+        fn addresses_parse_back(a: IpAddr) {
+            prop_assert_eq!(text(|o| ip(a, false, o)).parse::<IpAddr>().unwrap(), a);
+        }
+    }
+}
