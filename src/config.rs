@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use jiff::tz::TimeZone;
 
+pub use crate::pace::{Clock, Speed};
 pub use layers::{ENV_PREFIX, Layers};
 pub use stream::{Delivery, Headers, Key, Stream, Truth};
 
@@ -77,26 +78,6 @@ pub struct Name {
     pub text: String,
     /// Its place.
     pub node: Node,
-}
-
-/// How logical time runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Clock {
-    /// From now on, with the wall clock.
-    Live,
-    /// From an instant on, at a speed.
-    From { from: Time, speed: Speed },
-    /// From an instant on as fast as it goes until now, then with the wall clock.
-    BackFill { from: Time },
-}
-
-/// How fast logical time runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Speed {
-    /// Logical seconds per second.
-    Times(f64),
-    /// As fast as cells and sinks can.
-    Max,
 }
 
 /// The simulated organisation as asked for.

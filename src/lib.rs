@@ -4,6 +4,7 @@ pub mod activity;
 pub mod batch;
 pub mod cli;
 pub mod config;
+pub mod pace;
 pub mod proto;
 pub mod rng;
 pub mod schedule;
