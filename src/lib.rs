@@ -2,8 +2,11 @@
 pub mod account;
 pub mod activity;
 pub mod batch;
+pub mod cell;
 pub mod cli;
 pub mod config;
+pub mod data;
+pub mod engine;
 pub mod pace;
 pub mod proto;
 pub mod rng;

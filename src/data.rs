@@ -1,0 +1,171 @@
+//! The data folders: those built into the binary, and those of the user, which add to or override them by id.
+
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+
+use crate::yaml::{self, Node, Problems};
+
+static SOURCES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sources");
+static EFFECTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/effects");
+static SCENARIOS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scenarios");
+static PERSONAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/personas");
+static POLICIES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/policies");
+static WORLD: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/world");
+static TECHNIQUES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/techniques");
+
+/// The folders' names, in the order in which they are loaded, and what is built in.
+const FOLDERS: [(&str, &Dir<'static>); 7] = [
+    ("sources", &SOURCES),
+    ("effects", &EFFECTS),
+    ("scenarios", &SCENARIOS),
+    ("personas", &PERSONAS),
+    ("policies", &POLICIES),
+    ("world", &WORLD),
+    ("techniques", &TECHNIQUES),
+];
+
+/// A file that is not YAML (tables).
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// `builtin:world/modules.tsv` or a path.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Everything in the data folders, parsed but not understood.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// `sources/`
+    pub sources: Vec<Node>,
+    /// `effects/`
+    pub effects: Vec<Node>,
+    /// `scenarios/`
+    pub scenarios: Vec<Node>,
+    /// `personas/`
+    pub personas: Vec<Node>,
+    /// `policies/`
+    pub policies: Vec<Node>,
+    /// `world/`
+    pub world: Vec<Node>,
+    /// Tables of `world/`.
+    pub tables: Vec<Table>,
+    /// `techniques/`
+    pub techniques: Vec<Node>,
+}
+
+impl Data {
+    /// What is built in, then the given folders in order.
+    ///
+    /// # Errors
+    /// Every file that cannot be read or parsed, and a folder that is none.
+    pub fn load(folders: &[PathBuf]) -> Result<Data, Problems> {
+        let mut p = Problems::new();
+        let mut data = Data::default();
+        for (folder, dir) in FOLDERS {
+            let mut files = vec![];
+            walk_builtin(dir, &mut files);
+            files.sort_by_key(|(path, _)| path.clone());
+            for (path, text) in files {
+                data.file(folder, &format!("builtin:{folder}/{path}"), text, &mut p);
+            }
+        }
+        for root in folders {
+            if !root.is_dir() {
+                p.plain(format!("data folder `{}` is not a folder", root.display()));
+                continue;
+            }
+            let mut known = false;
+            for (folder, _) in FOLDERS {
+                let path = root.join(folder);
+                if path.is_dir() {
+                    known = true;
+                    data.folder(folder, &path, &mut p);
+                }
+            }
+            if !known {
+                let names: Vec<String> = FOLDERS.iter().map(|(f, _)| format!("`{f}/`")).collect();
+                p.plain(format!("data folder `{}` has none of {}", root.display(), names.join(", ")));
+            }
+        }
+        p.or(data)
+    }
+
+    fn folder(&mut self, folder: &str, path: &Path, p: &mut Problems) {
+        let entries = match std::fs::read_dir(path) {
+            Ok(e) => e,
+            Err(e) => {
+                p.plain(format!("{}: cannot read: {e}", path.display()));
+                return;
+            }
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+        paths.sort();
+        for path in paths {
+            if path.is_dir() {
+                self.folder(folder, &path, p);
+            } else if let Some("yaml" | "yml" | "tsv") = path.extension().and_then(|e| e.to_str()) {
+                match std::fs::read(&path).map(String::from_utf8) {
+                    Ok(Ok(text)) => self.file(folder, &path.display().to_string(), &text, p),
+                    // the loader says which byte is wrong
+                    _ => p.0.extend(yaml::read(&path).err().unwrap_or_default().0),
+                }
+            }
+        }
+    }
+
+    fn file(&mut self, folder: &str, name: &str, text: &str, p: &mut Problems) {
+        if name.ends_with(".tsv") {
+            self.tables.push(Table { name: name.into(), text: text.into() });
+            return;
+        }
+        match yaml::parse(name, text) {
+            Ok(nodes) => match folder {
+                "sources" => &mut self.sources,
+                "effects" => &mut self.effects,
+                "scenarios" => &mut self.scenarios,
+                "personas" => &mut self.personas,
+                "policies" => &mut self.policies,
+                "world" => &mut self.world,
+                _ => &mut self.techniques,
+            }
+            .extend(nodes),
+            Err(e) => p.0.extend(e.0),
+        }
+    }
+}
+
+fn walk_builtin(dir: &'static Dir<'static>, into: &mut Vec<(String, &'static str)>) {
+    for f in dir.files() {
+        let path = f.path().to_string_lossy().replace('\\', "/");
+        if [".yaml", ".yml", ".tsv"].iter().any(|e| path.ends_with(e)) {
+            into.push((path, f.contents_utf8().expect("data files are UTF-8: a test reads them all")));
+        }
+    }
+    for d in dir.dirs() {
+        walk_builtin(d, into);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_built_in_is_read() {
+        let d = Data::load(&[]).unwrap_or_else(|e| panic!("{e}"));
+        assert!(!d.sources.is_empty());
+    }
+
+    #[test]
+    fn folders_of_the_user_are_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let e = Data::load(&[dir.path().to_owned(), dir.path().join("absent")]).unwrap_err().to_string();
+        let e = e.replace(&dir.path().display().to_string(), "DIR");
+        insta::assert_snapshot!(e, @r"
+        data folder `DIR` has none of `sources/`, `effects/`, `scenarios/`, `personas/`, `policies/`, `world/`, `techniques/`
+        data folder `DIR/absent` is not a folder
+        ");
+    }
+}

@@ -1,0 +1,171 @@
+//! Runs cells slice by slice: in parallel within a slice, in a fixed order between slices.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::batch::Batch;
+use crate::cell::{Cell, Counted, Plan};
+use crate::schedule::Schedule;
+use crate::time::Time;
+use crate::world::instance::{Choices, InstId};
+use crate::world::program::ScenarioId;
+use crate::world::state::{Body, Mail};
+
+/// Runs something on every cell; any order and any number of threads gives the same records.
+pub trait Runner: Send {
+    /// Calls `each` once for every cell and returns when all are done.
+    fn run(&mut self, cells: &mut [Cell], each: &(dyn Fn(&mut Cell) + Sync));
+}
+
+/// Threads that take cells as they become free.
+pub struct Pool(Option<rayon::ThreadPool>);
+
+impl Pool {
+    /// A pool of so many threads; one thread is the caller's own.
+    ///
+    /// # Errors
+    /// Threads that the system does not give.
+    pub fn new(threads: usize) -> Result<Pool, String> {
+        if threads <= 1 {
+            return Ok(Pool(None));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cells-{i}")).build();
+        pool.map(|p| Pool(Some(p))).map_err(|e| format!("cannot start {threads} threads: {e}"))
+    }
+}
+
+impl Runner for Pool {
+    fn run(&mut self, cells: &mut [Cell], each: &(dyn Fn(&mut Cell) + Sync)) {
+        match &self.0 {
+            None => cells.iter_mut().for_each(each),
+            Some(pool) => pool.install(|| cells.par_iter_mut().with_max_len(1).for_each(each)),
+        }
+    }
+}
+
+/// A play of a scenario that is to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// When.
+    pub time: Time,
+    /// Number of the instance in the run.
+    pub id: u64,
+    /// What.
+    pub scenario: ScenarioId,
+    /// Seed of its draws.
+    pub seed: u64,
+    /// What a person settled.
+    pub choices: Choices,
+}
+
+/// All cells and what goes on between them.
+pub struct Engine {
+    /// What all cells share.
+    pub plan: Arc<Plan>,
+    /// The cells, by index.
+    pub cells: Vec<Cell>,
+    /// The schedule of each stream; changes take effect with the next slice.
+    pub schedules: Vec<Option<Schedule>>,
+    runner: Box<dyn Runner>,
+    next: i64,
+    mail: Vec<Mail>,
+    launches: Vec<Launch>,
+}
+
+impl Engine {
+    /// Cells in steady state at `start`, which is rounded down to a slice.
+    pub fn new(plan: Arc<Plan>, start: Time, schedules: Vec<Option<Schedule>>, mut runner: Box<dyn Runner>) -> Engine {
+        let start = Time::of_slice(start.slice());
+        let n = plan.shared.atlas.cells;
+        let mut made: Vec<Option<Cell>> = Vec::new();
+        made.resize_with(n as usize, || None);
+        // building is parallel as well, but the runner wants cells: build in chunks by rayon's global pool
+        made.par_iter_mut().enumerate().for_each(|(i, c)| *c = Some(Cell::new(plan.clone(), i as u16, start)));
+        let mut cells: Vec<Cell> = made.into_iter().flatten().collect();
+        runner.run(&mut cells, &|_| {});
+        Engine { plan, cells, schedules, runner, next: start.slice(), mail: vec![], launches: vec![] }
+    }
+
+    /// The next slice to be played.
+    pub fn slice(&self) -> i64 { self.next }
+
+    /// Logical time up to which everything has been played.
+    pub fn now(&self) -> Time { Time::of_slice(self.next) }
+
+    /// Plans a play; one whose time has passed starts with the next slice.
+    pub fn launch(&mut self, l: Launch) { self.launches.push(l); }
+
+    /// Plays one slice. What it brought stands in the cells' `out` until the next one.
+    pub fn step(&mut self) {
+        let slice = self.next;
+        let end = Time::of_slice(slice + 1);
+        let cells = self.cells.len() as u64;
+        self.launches.sort_by_key(|l| (l.time, l.id));
+        let due = self.launches.partition_point(|l| l.time < end);
+        for l in self.launches.drain(..due) {
+            let to = (l.seed % cells) as u16;
+            let body = Body::Launch { id: InstId(l.id), scenario: l.scenario, seed: l.seed, choices: l.choices };
+            self.mail.push(Mail { to, from: u16::MAX, n: l.id, time: l.time.max(Time::of_slice(slice)), body });
+        }
+        self.mail.sort_by_key(|m| (m.time, m.from, m.n));
+        for m in self.mail.drain(..) {
+            self.cells[m.to as usize].state.receive(m);
+        }
+        let schedules = &self.schedules;
+        self.runner.run(&mut self.cells, &|c| c.run(slice, schedules));
+        for c in &mut self.cells {
+            self.mail.append(&mut c.take_mail());
+        }
+        self.next += 1;
+    }
+
+    /// What all cells counted of a stream in the last slice.
+    pub fn counted(&self, stream: usize) -> Counted {
+        self.cells.iter().fold(Counted::default(), |a, c| {
+            let b = c.slice[stream];
+            Counted { records: a.records + b.records, attack: a.attack + b.attack, fill: a.fill + b.fill, bytes: a.bytes + b.bytes }
+        })
+    }
+
+    /// The batches of a delivery in the last slice, in the order of the cells.
+    pub fn batches(&self, stream: usize, delivery: usize) -> impl Iterator<Item = &Batch> {
+        self.cells.iter().map(move |c| &c.out[stream][delivery]).filter(|b| !b.is_empty())
+    }
+
+    /// Instances that run now: id, scenario, step.
+    pub fn running(&self) -> Vec<(u64, ScenarioId, u16)> {
+        let attacks = self.cells.iter().flat_map(|c| c.state.runs.iter()).filter(|(_, r)| r.inst.attack);
+        let mut all: Vec<_> = attacks.map(|(id, r)| (id.0, r.inst.scenario, r.last)).collect();
+        all.sort_unstable_by_key(|r| r.0);
+        all
+    }
+
+    /// Ends instances (all of them for `None`): their steps start no more; what they began ends by itself.
+    pub fn stop(&mut self, id: Option<u64>) -> usize {
+        let mut n = 0;
+        for c in &mut self.cells {
+            c.state.runs.retain(|i, r| {
+                let ends = r.inst.attack && id.is_none_or(|id| id == i.0);
+                n += usize::from(ends);
+                !ends
+            });
+        }
+        self.launches.retain(|l| id.is_some_and(|id| id != l.id));
+        n
+    }
+}
+
+/// Adds the messages of a batch to another.
+pub fn append(to: &mut Batch, from: &Batch) {
+    let (b, k, t) = (to.bytes.len() as u32, to.keys.len() as u32, to.truth.len() as u32);
+    to.bytes.extend_from_slice(&from.bytes);
+    to.keys.extend_from_slice(&from.keys);
+    to.truth.extend_from_slice(&from.truth);
+    to.messages.extend(from.messages.iter().map(|m| crate::batch::Message {
+        end: m.end + b,
+        key_end: m.key_end + k,
+        truth_end: m.truth_end + t,
+        ..*m
+    }));
+}
