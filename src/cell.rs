@@ -12,9 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Message, RecordId};
-use crate::source::AllOn as Policy;
 use crate::rng::{Rng, mix, purpose};
 use crate::schedule::{Cursor, Division, Schedule, Unit};
+use crate::source::AllOn as Policy;
 use crate::source::{Delay, EventIndex, Source, Writer};
 use crate::time::{SLICE, Span, Time};
 use crate::world::atlas::HostId;
@@ -209,7 +209,9 @@ impl Cell {
     }
 
     /// Which cell it is.
-    pub fn index(&self) -> u16 { self.state.cell }
+    pub fn index(&self) -> u16 {
+        self.state.cell
+    }
 
     /// Plays one slice. Mail must have been received before, in order.
     pub fn run(&mut self, slice: i64, schedules: &[Option<Schedule>]) {
@@ -228,7 +230,9 @@ impl Cell {
     }
 
     /// Messages to other cells.
-    pub fn take_mail(&mut self) -> Vec<Mail> { std::mem::take(&mut self.state.mail) }
+    pub fn take_mail(&mut self) -> Vec<Mail> {
+        std::mem::take(&mut self.state.mail)
+    }
 
     /// Turns the facts made since the last call into records to be released. Facts of fill have their release
     /// given: it is that of the first record for the driving feed, and the fact's own time follows from it.
@@ -266,7 +270,8 @@ impl Cell {
     fn backdate(&mut self, i: u32, by: Span) {
         let f = self.state.facts.get_mut(i);
         let old = f.time;
-        let start = if f.kind == crate::activity::Kind::ProcessStart { Time(i64::MIN) } else { f.proc.start + Span::us(50) };
+        let start =
+            if f.kind == crate::activity::Kind::ProcessStart { Time(i64::MIN) } else { f.proc.start + Span::us(50) };
         f.time = (f.time - by).max(start.min(f.time));
         let new = f.time;
         for (_, v) in &mut f.extra {
@@ -305,7 +310,10 @@ impl Cell {
                 }
                 uses += 1;
                 self.wheel.add(Pending { release, write, fact: i, feed: feed_index as u8, event: e.0, n: 0 });
-                if let Some((d, _)) = driver && d == feed_index && release.slice() == slice {
+                if let Some((d, _)) = driver
+                    && d == feed_index
+                    && release.slice() == slice
+                {
                     driven += 1;
                 }
             }
@@ -371,7 +379,7 @@ impl Cell {
                     bytes = (batch.bytes.len() - start) as u64;
                 }
                 if attack || delivery.truth_all {
-                    let line = truth::Line { plan, stream, record, fact, feed, start, number };
+                    let line = truth::Line { plan, stream, record, fact, feed, start };
                     self.scratch.key.clear();
                     delivery.writer.natural_key(&view, policy, &mut self.scratch.key);
                     truth::write(&self.state, &line, &view, &self.scratch.key, batch);
@@ -414,7 +422,9 @@ impl Cell {
     }
 
     /// Whether a schedule counts bytes.
-    fn in_bytes(schedule: &Schedule) -> bool { schedule.unit() == Unit::Bytes }
+    fn in_bytes(schedule: &Schedule) -> bool {
+        schedule.unit() == Unit::Bytes
+    }
 
     /// Record number that a host's channel gives next.
     pub fn next_number(&self, host: HostId, channel: usize) -> Option<u64> {
@@ -424,7 +434,9 @@ impl Cell {
     }
 
     /// Facts and pending records in memory, for tests and metrics.
-    pub fn live(&self) -> (usize, usize) { (self.state.facts.live(), self.wheel.len()) }
+    pub fn live(&self) -> (usize, usize) {
+        (self.state.facts.live(), self.wheel.len())
+    }
 }
 
 /// Draws the delay from event to writing; the same for every asker.

@@ -88,13 +88,19 @@ impl Engine {
     }
 
     /// The next slice to be played.
-    pub fn slice(&self) -> i64 { self.next }
+    pub fn slice(&self) -> i64 {
+        self.next
+    }
 
     /// Logical time up to which everything has been played.
-    pub fn now(&self) -> Time { Time::of_slice(self.next) }
+    pub fn now(&self) -> Time {
+        Time::of_slice(self.next)
+    }
 
     /// Plans a play; one whose time has passed starts with the next slice.
-    pub fn launch(&mut self, l: Launch) { self.launches.push(l); }
+    pub fn launch(&mut self, l: Launch) {
+        self.launches.push(l);
+    }
 
     /// Plays one slice. What it brought stands in the cells' `out` until the next one.
     pub fn step(&mut self) {
@@ -124,7 +130,12 @@ impl Engine {
     pub fn counted(&self, stream: usize) -> Counted {
         self.cells.iter().fold(Counted::default(), |a, c| {
             let b = c.slice[stream];
-            Counted { records: a.records + b.records, attack: a.attack + b.attack, fill: a.fill + b.fill, bytes: a.bytes + b.bytes }
+            Counted {
+                records: a.records + b.records,
+                attack: a.attack + b.attack,
+                fill: a.fill + b.fill,
+                bytes: a.bytes + b.bytes,
+            }
         })
     }
 

@@ -45,7 +45,8 @@ impl Cell {
                     continue;
                 }
                 misses = 0;
-                need -= if Cell::in_bytes(schedule) { (made * self.mean_size(plan, f.stream)) as i64 } else { made as i64 };
+                need -=
+                    if Cell::in_bytes(schedule) { (made * self.mean_size(plan, f.stream)) as i64 } else { made as i64 };
             }
             if need > 0 {
                 self.starved[f.stream] += need as u64;

@@ -38,7 +38,9 @@ pub struct Wheel {
 
 impl Wheel {
     /// A wheel whose first slice is `slice`.
-    pub fn new(slice: i64) -> Wheel { Wheel { near: vec![vec![]; NEAR], far: BTreeMap::new(), next: slice, n: 0, len: 0 } }
+    pub fn new(slice: i64) -> Wheel {
+        Wheel { near: vec![vec![]; NEAR], far: BTreeMap::new(), next: slice, n: 0, len: 0 }
+    }
 
     /// Adds a record; one that is late already goes into the next slice to be taken.
     pub fn add(&mut self, mut p: Pending) {
@@ -77,7 +79,9 @@ impl Wheel {
     }
 
     /// Records waiting.
-    pub fn len(&self) -> usize { self.len }
+    pub fn len(&self) -> usize {
+        self.len
+    }
 }
 
 #[cfg(test)]

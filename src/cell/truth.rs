@@ -24,8 +24,6 @@ pub struct Line<'a> {
     pub feed: &'a Feed,
     /// Where its payload starts in the batch.
     pub start: usize,
-    /// Record number.
-    pub number: u64,
 }
 
 /// Bytes after which a message that holds several records is closed.
@@ -71,7 +69,9 @@ pub fn push(batch: &mut Batch, m: Message, records_max: u32) {
 
 /// Ends the message that is still open.
 pub fn close(writer: &Writer, batch: &mut Batch, records_max: u32) {
-    if records_max > 1 && let Some(m) = batch.messages.last_mut().filter(|m| m.end == u32::MAX) {
+    if records_max > 1
+        && let Some(m) = batch.messages.last_mut().filter(|m| m.end == u32::MAX)
+    {
         writer.close(&mut batch.bytes);
         m.end = batch.bytes.len() as u32;
     }

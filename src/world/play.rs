@@ -205,17 +205,6 @@ impl State {
         }
     }
 
-    fn task_account(&self, t: &Task, sel: AccountSel) -> AccountId {
-        match sel {
-            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
-                Some(Bound::Account(a)) => *a,
-                Some(Bound::Host(h)) => self.atlas().host(*h).account,
-                _ => t.account,
-            },
-            other => self.account_on(self.host_id(t.host), other, t.account),
-        }
-    }
-
     /// Plays a script on a host of ours, under a session when one was opened for it.
     pub fn play(&mut self, p: Play, session: Option<(u64, Span)>) {
         let Some(host) = self.local(p.host) else { return };
