@@ -216,6 +216,7 @@ kinds! {
     SensorStop, "sensor.stop", "the sensor's service stopped", [];
     SensorConfig, "sensor.config", "the sensor's configuration changed", ["path" => FilePath];
     FirewallChange, "firewall.change", "a filter or firewall rule changed", ["name" => ObjectName];
+    ClipboardChange, "clipboard.change", "the contents of the clipboard changed", [];
     AlertDetect, "alert.detect", "an antivirus reported something", ["path" => FilePath, "name" => ObjectName];
 }
 

@@ -1,6 +1,6 @@
 //! Formatters: one table that types them, documents them and tests itself.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::activity::{Entity, Type, Value};
 use crate::time::Time;
@@ -30,6 +30,8 @@ pub enum Print {
     Guid { upper: bool, braces: bool },
     /// `::ffff:` before IPv4.
     IpMapped,
+    /// IPv6 in eight groups.
+    IpLong,
     /// `true` for IPv6.
     IsIpv6,
     /// One of two spellings.
@@ -150,6 +152,7 @@ pub struct Formatter {
 const PATH: Value<'static> = Value::Text(r"C:\Windows\System32\cmd.exe");
 const WHEN: Value<'static> = Value::Time(Time(1_660_830_973_608_512_300));
 const ADDRESS: Value<'static> = Value::Ip(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5)));
+const ADDRESS6: Value<'static> = Value::Ip(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0x74be, 0x9db0, 0x8522, 0xab5c)));
 const NUMBER: Value<'static> = Value::Uint(0x3e7);
 const GUID: Value<'static> =
     Value::Guid([0x57, 0x70, 0x38, 0x5f, 0xc2, 0x2a, 0x43, 0xe0, 0xbf, 0x4c, 6, 0xf5, 0x69, 0x8f, 0xfb, 0xd9]);
@@ -200,6 +203,8 @@ formatters! {
     "uuid", [Guid], Takes::Nothing, "without braces, lower case", Some((GUID, NONE, "5770385f-c22a-43e0-bf4c-06f5698ffbd9")),
         |_| text(Print::Guid { upper: false, braces: false });
     "ipv6_mapped", [Ip], Takes::Nothing, "IPv4 as mapped IPv6", Some((ADDRESS, NONE, "::ffff:10.0.0.5")), |_| text(Print::IpMapped);
+    "ipv6_long", [Ip], Takes::Nothing, "IPv6 in eight groups without `::`, as Sysmon writes connections; IPv4 plain", Some((ADDRESS6, NONE, "fe80:0:0:0:74be:9db0:8522:ab5c")),
+        |_| text(Print::IpLong);
     "is_ipv6", [Ip], Takes::Nothing, "`true` or `false`", Some((ADDRESS, NONE, "false")), |_| text(Print::IsIpv6);
     "true_false", [Bool], Takes::Nothing, "`true` or `false` as text", Some((Value::Bool(true), NONE, "true")), |_| text(Print::Bool { title: false });
     "True_False", [Bool], Takes::Nothing, "`True` or `False` as text", Some((Value::Bool(false), NONE, "False")), |_| text(Print::Bool { title: true });

@@ -147,6 +147,19 @@ pub fn ip(ip: IpAddr, mapped: bool, out: &mut Vec<u8>) {
     }
 }
 
+/// An address, IPv6 in eight groups without `::`.
+pub fn ip_long(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V6(v6) = address else { return ip(address, false, out) };
+    for (i, group) in v6.segments().into_iter().enumerate() {
+        if i > 0 {
+            out.push(b':');
+        }
+        let start = out.len();
+        hex(group as u64, 1, false, out);
+        out.drain(start..start + 2);
+    }
+}
+
 /// Standard base64 with padding.
 pub fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

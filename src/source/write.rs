@@ -110,6 +110,7 @@ pub(super) fn value(spec: &Spec, esc: Esc, message: bool, v: Value<'_>, names: N
         }
         (Print::Plain, Value::Ip(a)) => print::ip(a, false, out),
         (Print::IpMapped, Value::Ip(a)) => print::ip(a, true, out),
+        (Print::IpLong, Value::Ip(a)) => print::ip_long(a, out),
         (Print::IsIpv6, Value::Ip(a)) => out.extend_from_slice(if a.is_ipv6() { b"true" } else { b"false" }),
         (Print::Guid { upper, braces }, Value::Guid(g)) => print::guid(&g, upper, braces, out),
         (Print::Bool { title }, Value::Bool(b)) => out.extend_from_slice(match (title, b) {
