@@ -7,6 +7,8 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod engine;
+pub mod journal;
+pub mod manifest;
 pub mod pace;
 pub mod proto;
 pub mod rng;
