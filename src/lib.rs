@@ -10,6 +10,7 @@ pub mod engine;
 pub mod journal;
 pub mod manifest;
 pub mod pace;
+pub mod policy;
 pub mod proto;
 pub mod rng;
 pub mod schedule;

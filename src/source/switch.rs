@@ -132,6 +132,8 @@ words! {
 
 /// What is switched on for one host.
 pub trait Policy {
+    /// Sysmon is installed.
+    fn sysmon_installed(&self) -> bool;
     /// The Sysmon configuration selects this activity under that rule.
     fn sysmon<V: View>(&self, rule: SysmonRule, view: &V) -> bool;
     /// Hashes that Sysmon computes, in the order it prints them.
@@ -151,6 +153,9 @@ pub trait Policy {
 pub struct AllOn;
 
 impl Policy for AllOn {
+    fn sysmon_installed(&self) -> bool {
+        true
+    }
     fn sysmon<V: View>(&self, _: SysmonRule, _: &V) -> bool {
         true
     }

@@ -41,7 +41,7 @@ pub struct Orders {
     pub greater: bool,
 }
 
-/// A test of text; all but equality without regard to ASCII case.
+/// A test of text, without regard to ASCII case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TextTest {
     /// The same.
@@ -57,6 +57,8 @@ pub enum TextTest {
 /// A question to the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Switch {
+    /// `policy.sysmon installed`.
+    SysmonInstalled,
     /// `policy.sysmon selects RULE`.
     Sysmon(SysmonRule),
     /// `policy.audit logs 'Subcategory' success`.
@@ -74,7 +76,7 @@ impl TextTest {
     pub fn holds(self, text: &str, what: &str) -> bool {
         let (t, w) = (text.as_bytes(), what.as_bytes());
         match self {
-            TextTest::Is => t == w,
+            TextTest::Is => t.eq_ignore_ascii_case(w),
             TextTest::Begins => t.len() >= w.len() && t[..w.len()].eq_ignore_ascii_case(w),
             TextTest::Ends => t.len() >= w.len() && t[t.len() - w.len()..].eq_ignore_ascii_case(w),
             TextTest::Contains => contains(t, w),
@@ -91,6 +93,24 @@ pub fn contains(text: &[u8], what: &[u8]) -> bool {
 }
 
 impl Cond {
+    /// It asks a policy.
+    pub fn asks_policy(&self) -> bool {
+        match self {
+            Cond::All(all) | Cond::Any(all) => all.iter().any(Cond::asks_policy),
+            Cond::Not(c) => c.asks_policy(),
+            Cond::Switch(_) => true,
+            _ => false,
+        }
+    }
+    /// Fields it reads.
+    pub fn fields(&self, out: &mut Vec<Field>) {
+        match self {
+            Cond::All(all) | Cond::Any(all) => all.iter().for_each(|c| c.fields(out)),
+            Cond::Not(c) => c.fields(out),
+            Cond::Has(f) | Cond::True(f) | Cond::Text(f, ..) | Cond::In(f, _) | Cond::Number(f, ..) => out.push(*f),
+            Cond::Kind(_) | Cond::Switch(_) => {}
+        }
+    }
     /// Is it true?
     pub fn holds<V: View, P: Policy>(&self, view: &V, policy: &P) -> bool {
         match self {
@@ -101,13 +121,16 @@ impl Cond {
             Cond::Has(f) => view.get(*f) != Value::None,
             Cond::True(f) => view.get(*f) == Value::Bool(true),
             Cond::Text(f, test, what) => matches!(view.get(*f), Value::Text(t) if test.holds(t, what)),
-            Cond::In(f, words) => matches!(view.get(*f), Value::Text(t) if words.iter().any(|w| w == t)),
+            Cond::In(f, words) => {
+                matches!(view.get(*f), Value::Text(t) if words.iter().any(|w| w.eq_ignore_ascii_case(t)))
+            }
             Cond::Number(f, n, orders) => matches!(view.get(*f), Value::Uint(v) if match v.cmp(n) {
                 Ordering::Less => orders.less,
                 Ordering::Equal => orders.equal,
                 Ordering::Greater => orders.greater,
             }),
             Cond::Switch(s) => match s {
+                Switch::SysmonInstalled => policy.sysmon_installed(),
                 Switch::Sysmon(rule) => policy.sysmon(*rule, view),
                 Switch::Audit(subcategory, success) => policy.audit(*subcategory, *success),
                 Switch::CommandLine => policy.command_line(),

@@ -295,6 +295,7 @@ impl<'n> Parser<'n> {
 
     fn switch(&mut self, name: &str) -> Result<Switch, Wrong> {
         match name {
+            "sysmon" if self.word("installed") => Ok(Switch::SysmonInstalled),
             "sysmon" => {
                 self.expect("selects")?;
                 let w = self.plain_word("a Sysmon rule")?;
