@@ -15,15 +15,19 @@
 
 pub mod door;
 pub mod file;
+pub mod grpc_serve;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod lines;
 pub mod null;
 pub mod stdout;
+mod wire;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use tonic::service::Routes;
 
 pub use self::door::{Door, Offer, OnSlow, Receipts, Task, door};
 use crate::time::Time;
@@ -37,6 +41,11 @@ pub const KINDS: &[SinkKind] = &[
         name: "file",
         about: "one line per message, rotated, compressed",
         read: |n, p| boxed(file::FileOptions::from_node(n, p)),
+    },
+    SinkKind {
+        name: "grpc_serve",
+        about: "subscribers come to the daemon",
+        read: |n, p| boxed(grpc_serve::ServeOptions::from_node(n, p).map(grpc_serve::Serve::new)),
     },
     SinkKind {
         name: "null",
@@ -67,6 +76,9 @@ fn boxed<S: Sink + 'static>(options: Option<S>) -> Option<Box<dyn Sink>> {
     options.map(|o| Box::new(o) as Box<dyn Sink>)
 }
 
+/// Adds services to those that a sink serves.
+pub type AddServices = Box<dyn FnOnce(Routes) -> Routes + Send>;
+
 /// A sink as configured: its options, and how to start it.
 pub trait Sink: Send + std::fmt::Debug {
     /// What happens when it does not keep up, unless the configuration says otherwise.
@@ -76,8 +88,8 @@ pub trait Sink: Send + std::fmt::Debug {
     /// Takes up one more delivery; called in the order of their indexes, before anything else. `fields` is the entry
     /// of `to:`, from which the sink takes what is its own (a topic, a path).
     fn add_delivery(&mut self, _delivery: &DeliveryInfo, _fields: &Fields<'_>, _p: &mut Problems) {}
-    /// Lets a sink that is a gRPC server offer more services on its port. True when it took them.
-    fn add_routes(&mut self, _services: &[&'static str], _routes: &tonic::service::Routes) -> bool {
+    /// Lets a sink that is a gRPC server offer more services on its port, by their full names. True when it took them.
+    fn add_services(&mut self, _names: &[&'static str], _add: AddServices) -> bool {
         false
     }
     /// Takes what can be refused (a port, a folder, a secret's file), so that a run fails before it starts.
@@ -86,6 +98,14 @@ pub trait Sink: Send + std::fmt::Debug {
     /// What is not to be had and why, without secrets.
     fn open(&mut self) -> Result<(), String> {
         Ok(())
+    }
+    /// Where a sink that is a server listens, once it is open.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+    /// The subscribers of a sink that has some, with their accounts.
+    fn hub(&self) -> Option<Arc<grpc_serve::Hub>> {
+        None
     }
     /// Reaches the destination without writing, for `check --connect`.
     fn reach(&self) -> BoxFuture<'_, Vec<Finding>> {
