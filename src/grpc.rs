@@ -5,14 +5,14 @@ use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Status};
 
 use crate::secret::Secret;
 use crate::tls::ClientTls;
 
 /// A server and how to be let in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// `host:port`, `http://host:port` or `https://host:port`. TLS comes with `https` or with `tls`.
     pub address: String,
@@ -20,6 +20,14 @@ pub struct Target {
     pub tls: Option<ClientTls>,
     /// Sent as `authorization: Bearer TOKEN`.
     pub token: Option<Secret>,
+    /// How often a connection that is silent is asked whether it lives; as long again, and it is given up.
+    pub keepalive: Duration,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Target { address: String::new(), tls: None, token: None, keepalive: Duration::from_secs(20) }
+    }
 }
 
 /// A channel whose calls carry the token.
@@ -39,28 +47,37 @@ impl Interceptor for Bearer {
 }
 
 impl Target {
+    /// The address with its scheme.
+    ///
+    /// # Errors
+    /// It is none, or has no port.
+    pub fn uri(&self) -> Result<Uri, String> {
+        let bare = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
+        let tls = self.tls.is_some() || self.address.starts_with("https://");
+        let scheme = if tls { "https" } else { "http" };
+        let wrong = |e: String| format!("`{}` is no address: {e}", self.address);
+        let uri: Uri = format!("{scheme}://{bare}").parse().map_err(|e| wrong(chain(&e)))?;
+        if uri.port().is_none() {
+            return Err(wrong("it has no port".into()));
+        }
+        Ok(uri)
+    }
     /// Checks address, TLS files and token, without connecting.
     ///
     /// # Errors
     /// The address is none, a file is missing or not PEM, the token cannot stand in a header.
     pub fn endpoint(&self) -> Result<(Endpoint, Bearer), String> {
-        let tls = self.tls.is_some() || self.address.starts_with("https://");
-        let bare = self.address.split_once("://").map_or(self.address.as_str(), |(_, rest)| rest);
-        let scheme = if tls { "https" } else { "http" };
-        let wrong = |e: String| format!("`{}` is no address: {e}", self.address);
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{bare}"))
-            .map_err(|e| wrong(chain(&e)))?
+        let uri = self.uri()?;
+        let tls = uri.scheme_str() == Some("https");
+        let mut endpoint = Endpoint::from(uri)
             .connect_timeout(Duration::from_secs(10))
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20))
+            .http2_keep_alive_interval(self.keepalive)
+            .keep_alive_timeout(self.keepalive)
             .keep_alive_while_idle(true)
             .tcp_nodelay(true)
             // the defaults of 64 KiB would make throughput depend on the round trip
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(8 << 20);
-        if endpoint.uri().port().is_none() {
-            return Err(wrong("it has no port".into()));
-        }
         if tls {
             let config = self.tls.clone().unwrap_or_default().load()?;
             endpoint = endpoint.tls_config(config).map_err(|e| format!("TLS: {}", chain(&e)))?;

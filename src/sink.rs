@@ -15,6 +15,7 @@
 
 pub mod door;
 pub mod file;
+pub mod grpc_push;
 pub mod grpc_serve;
 #[cfg(feature = "kafka")]
 pub mod kafka;
@@ -41,6 +42,11 @@ pub const KINDS: &[SinkKind] = &[
         name: "file",
         about: "one line per message, rotated, compressed",
         read: |n, p| boxed(file::FileOptions::from_node(n, p)),
+    },
+    SinkKind {
+        name: "grpc_push",
+        about: "pushes to a gRPC server that acknowledges",
+        read: |n, p| boxed(grpc_push::PushOptions::from_node(n, p)),
     },
     SinkKind {
         name: "grpc_serve",
