@@ -21,6 +21,7 @@ pub mod grpc_serve;
 pub mod kafka;
 mod lines;
 pub mod null;
+pub mod otlp;
 pub mod stdout;
 mod wire;
 
@@ -57,6 +58,11 @@ pub const KINDS: &[SinkKind] = &[
         name: "null",
         about: "counts, hashes and discards",
         read: |n, p| boxed(null::NullOptions::from_node(n, p)),
+    },
+    SinkKind {
+        name: "otlp",
+        about: "OpenTelemetry logs over gRPC",
+        read: |n, p| boxed(otlp::OtlpOptions::from_node(n, p)),
     },
     SinkKind {
         name: "stdout",
