@@ -65,6 +65,7 @@ pub fn deliveries() -> Vec<DeliveryInfo> {
             encoding: "event_xml".into(),
             os: "windows".into(),
             key_is_host: true,
+            ..DeliveryInfo::default()
         })
         .into()
 }
