@@ -161,7 +161,11 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     parse(&name, text)
 }
 
-fn parse(name: &str, text: String) -> Result<Loaded, Problems> {
+/// Reads the text of a journal.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(name: &str, text: String) -> Result<Loaded, Problems> {
     let file = Arc::new(yaml::File { name: name.into(), text });
     let mut p = Problems::new();
     let mut wrong = |at: usize, message: String, help: Option<String>| {
