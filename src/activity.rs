@@ -342,6 +342,7 @@ fields! {
     HostTenant, "host.tenant_id", Text, "Entra tenant id";
     AgentId, "agent.id", Guid, "id of the collecting agent on this host (Winlogbeat)";
     AgentEphemeralId, "agent.ephemeral_id", Guid, "id of this start of the collecting agent";
+    HostSchedulePid, "host.schedule.pid", Uint, "pid of the service host of Schedule";
     HostLsassPid, "host.lsass.pid", Uint, "pid of lsass.exe";
     HostServicesPid, "host.services.pid", Uint, "pid of services.exe";
     HostEventLogPid, "host.eventlog.pid", Uint, "pid of the service host of EventLog";
@@ -382,6 +383,8 @@ fields! {
     LogonUserInitiated, "logon.user_initiated", Bool, "the user asked for the log-off (4647)";
     LogonWorkstation, "logon.workstation", Text, "name the client gave, or -";
     LogonTargetServer, "logon.target_server", Text, "server that explicit credentials were used for";
+    LogonOutboundName, "logon.outbound.name", Text, "account that a new-credentials logon (type 9) uses towards other hosts";
+    LogonOutboundDomain, "logon.outbound.domain", Text, "its domain";
     LogonTargetInfo, "logon.target_info", Text, "its service principal or the same name";
     SessionName, "session.name", Text, "Console, RDP-Tcp#3";
     SourceIp, "source.ip", Ip, "client's address";
@@ -443,6 +446,7 @@ fields! {
     AccessMask, "access.mask", Uint, "access mask of an object audit";
     AccessList, "access.list", Text, "%% codes, each followed by CR LF and four tabs";
     AccessReason, "access.reason", Text, "access reasons, or -";
+    AccessProperties, "access.properties", Text, "%% codes and GUIDs of the properties of a directory access";
     AccessPrivileges, "access.privileges", Text, "privileges used, or -";
     InjectAddress, "inject.start_address", Uint, "start address of a remote thread";
     InjectModule, "inject.start_module", Text, "module of that address, or -";

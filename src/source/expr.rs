@@ -58,7 +58,7 @@ impl Expr {
     pub fn two_sided(&self) -> bool {
         match self {
             Expr::Const(..) | Expr::Hashes(_) => false,
-            Expr::Field(s, _) => matches!(s.print, Print::HexInt | Print::Table(_) | Print::Codes(_)),
+            Expr::Field(s, _) => matches!(s.print, Print::HexInt | Print::Table(_) | Print::Codes(_) | Print::Bits(_)),
             Expr::Join(all) | Expr::Or(all) => all.iter().any(Expr::two_sided),
             Expr::If(_, a, b) => a.two_sided() || b.two_sided(),
         }
@@ -81,7 +81,7 @@ impl Expr {
             Expr::Field(s, _) => {
                 matches!(
                     s.print,
-                    Print::Plain | Print::Table(_) | Print::Codes(_) | Print::Lines(_) | Print::Each(_) | Print::Base64
+                    Print::Plain | Print::Table(_) | Print::Codes(_) | Print::Lines(_) | Print::Each(_) | Print::Base64 | Print::Bits(_) | Print::Hive(_)
                 ) && s.field.ty() != crate::activity::Type::Ip
             }
             Expr::Hashes(_) => true,

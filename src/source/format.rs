@@ -46,6 +46,27 @@ pub enum Print {
     Lines(u16),
     /// Each line in a template of the source.
     Each(u16),
+    /// Rows of a table whose bits a mask has.
+    Bits(u16),
+    /// RFC 3339 with ticks of 100 ns, zeros at the end dropped.
+    Ticks,
+    /// Date and time as the United States write them.
+    UsTime,
+    /// Another spelling of a registry key's hive.
+    Hive(Hive),
+    /// Defender's class of an address.
+    IpType,
+    /// A JSON string inside a text that is JSON itself.
+    JsonText,
+}
+
+/// Spellings of `HKLM` and `HKU`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hive {
+    /// `\REGISTRY\MACHINE`, `\REGISTRY\USER`: the object manager's.
+    Kernel,
+    /// `HKEY_LOCAL_MACHINE`, `HKEY_CURRENT_USER` for a user's own: Defender's.
+    Long,
 }
 
 /// Part of a text, taken before it is printed.
@@ -187,6 +208,9 @@ formatters! {
         |_| text(Print::DateTime { separator: b' ', digits: 0, zulu: false });
     "iso", [Time], Takes::Number { max: 9, default: 3 }, "RFC 3339 in UTC with so many digits of the second", Some((WHEN, Arg::Number(7), "2022-08-18T13:56:13.6085123Z")),
         |a| text(Print::DateTime { separator: b'T', digits: a.number(), zulu: true });
+    "ticks", [Time], Takes::Nothing, "RFC 3339 in UTC with ticks of 100 ns, zeros at the end dropped", Some((Value::Time(Time(1_660_830_973_608_510_000)), NONE, "2022-08-18T13:56:13.60851Z")),
+        |_| text(Print::Ticks);
+    "us_time", [Time], Takes::Nothing, "as Windows prints local times in English messages, here in UTC", Some((WHEN, NONE, "8/18/2022 1:56:13 PM")), |_| text(Print::UsTime);
     "filetime", [Time], Takes::Nothing, "100 ns since 1601 in decimal digits", Some((WHEN, NONE, "133053045736085123")), |_| text(Print::Filetime);
     "unix", [Time], Takes::Nothing, "seconds since the epoch, a JSON number", Some((WHEN, NONE, "1660830973")),
         |_| Step::Print(Print::Epoch { unit_ns: 1_000_000_000 }, Json::Bare);
@@ -205,15 +229,24 @@ formatters! {
     "ipv6_mapped", [Ip], Takes::Nothing, "IPv4 as mapped IPv6", Some((ADDRESS, NONE, "::ffff:10.0.0.5")), |_| text(Print::IpMapped);
     "ipv6_long", [Ip], Takes::Nothing, "IPv6 in eight groups without `::`, as Sysmon writes connections; IPv4 plain", Some((ADDRESS6, NONE, "fe80:0:0:0:74be:9db0:8522:ab5c")),
         |_| text(Print::IpLong);
+    "ip_type", [Ip], Takes::Nothing, "Defender's class of an address: `Public`, `Private`, `Loopback`, `LinkLocal`, `Multicast`, `Broadcast`, `Reserved`", Some((ADDRESS, NONE, "Private")),
+        |_| text(Print::IpType);
     "is_ipv6", [Ip], Takes::Nothing, "`true` or `false`", Some((ADDRESS, NONE, "false")), |_| text(Print::IsIpv6);
     "true_false", [Bool], Takes::Nothing, "`true` or `false` as text", Some((Value::Bool(true), NONE, "true")), |_| text(Print::Bool { title: false });
     "True_False", [Bool], Takes::Nothing, "`True` or `False` as text", Some((Value::Bool(false), NONE, "False")), |_| text(Print::Bool { title: true });
     "number", [Uint], Takes::Nothing, "a JSON number", Some((NUMBER, NONE, "999")), |_| Step::Print(Print::Dec, Json::Bare);
     "boolean", [Bool], Takes::Nothing, "a JSON truth value", Some((Value::Bool(true), NONE, "true")), |_| Step::Print(Print::Bool { title: false }, Json::Bare);
-    "table", [Uint, Text, Bool], Takes::Table, "through a table of the file: `| table:elevation`", None, |a| text(Print::Table(a.index()));
+    "table", [Uint, Text, Bool, Ip], Takes::Table, "through a table of the file: `| table:elevation`; addresses by the keys `ipv4` and `ipv6`", None, |a| text(Print::Table(a.index()));
     "codes", [Text], Takes::Table, "text as it is; in messages each `%%` code in it through a table: `| codes:access`", None, |a| text(Print::Codes(a.index()));
+    "bits", [Uint], Takes::Table, "rows of a table whose keys are bits of a mask: standard rights (bit 16 and up) first, each followed by CR LF and four tabs: `access.mask | bits:file_rights`", None,
+        |a| text(Print::Bits(a.index()));
     "lines", [Text], Takes::Text, "the lines of a text joined by another: `| lines:\"\\r\\n\\t\\t\\t\"`", None, |a| text(Print::Lines(a.index()));
     "each", [Text], Takes::Text, "each line of a text in place of the star: `| each:\"\\r\\n\\t\\t%{*}\"`", None, |a| text(Print::Each(a.index()));
+    "kernel_key", [Text], Takes::Nothing, "a registry key as the object manager names it", Some((Value::Text(r"HKLM\SOFTWARE\X"), NONE, r"\REGISTRY\MACHINE\SOFTWARE\X")),
+        |_| text(Print::Hive(Hive::Kernel));
+    "long_key", [Text], Takes::Nothing, "a registry key with its hive spelt out", Some((Value::Text(r"HKLM\SOFTWARE\X"), NONE, r"HKEY_LOCAL_MACHINE\SOFTWARE\X")),
+        |_| text(Print::Hive(Hive::Long));
+    "json", [Text], Takes::Nothing, "a JSON string, quotes included, inside a text that is JSON: `'{\"TaskName\":' + task.name \\| json + '}'`", None, |_| text(Print::JsonText);
     "base64", [Text], Takes::Nothing, "base64 of the text's UTF-8 bytes", Some((Value::Text("whoami"), NONE, "d2hvYW1p")), |_| text(Print::Base64);
     "file_name", [Text], Takes::Nothing, "what follows the last backslash or slash", Some((PATH, NONE, "cmd.exe")), |_| Step::Pick(Pick::FileName);
     "dir_name", [Text], Takes::Nothing, "what precedes it", Some((PATH, NONE, r"C:\Windows\System32")), |_| Step::Pick(Pick::DirName);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::format::Hive;
 use crate::activity::Entity;
 use crate::time::{Time, civil_from_days};
 
@@ -87,6 +88,67 @@ pub fn unix_float(t: Time, out: &mut Vec<u8>) {
         rest /= 10;
     }
     out.extend_from_slice(&b);
+}
+
+/// RFC 3339 in UTC with ticks of 100 ns, zeros at the end dropped, as .NET writes a `DateTime` by the letter F.
+pub fn ticks(t: Time, out: &mut Vec<u8>) {
+    date_time(t, b'T', 7, out);
+    while out.last() == Some(&b'0') {
+        out.pop();
+    }
+    if out.last() == Some(&b'.') {
+        out.pop();
+    }
+    out.push(b'Z');
+}
+
+/// `8/18/2022 1:56:13 PM`.
+pub fn us_time(t: Time, out: &mut Vec<u8>) {
+    let (year, month, day, hour, minute, second) = t.civil();
+    dec(month as u64, out);
+    out.push(b'/');
+    dec(day as u64, out);
+    out.push(b'/');
+    dec(year.max(0) as u64, out);
+    out.push(b' ');
+    dec(if hour % 12 == 0 { 12 } else { hour % 12 } as u64, out);
+    out.push(b':');
+    out.extend_from_slice(&two(minute));
+    out.push(b':');
+    out.extend_from_slice(&two(second));
+    out.extend_from_slice(if hour < 12 { b" AM" } else { b" PM" });
+}
+
+/// Defender's class of an address.
+pub fn ip_type(a: IpAddr) -> &'static str {
+    match a {
+        IpAddr::V4(v) if v.is_loopback() => "Loopback",
+        IpAddr::V4(v) if v.is_private() => "Private",
+        IpAddr::V4(v) if v.is_link_local() => "LinkLocal",
+        IpAddr::V4(v) if v.is_multicast() => "Multicast",
+        IpAddr::V4(v) if v.is_broadcast() => "Broadcast",
+        IpAddr::V4(v) if v.is_unspecified() || v.octets()[0] >= 240 => "Reserved",
+        IpAddr::V6(v) if v.is_loopback() => "Loopback",
+        IpAddr::V6(v) if v.to_ipv4_mapped().is_some() => "FourToSixMapping",
+        IpAddr::V6(v) if v.segments()[0] & 0xffc0 == 0xfe80 => "LinkLocal",
+        IpAddr::V6(v) if v.segments()[0] & 0xfe00 == 0xfc00 => "Private",
+        IpAddr::V6(v) if v.is_multicast() => "Multicast",
+        IpAddr::V6(v) if v.is_unspecified() => "Reserved",
+        _ => "Public",
+    }
+}
+
+/// A key's hive in another spelling, and the rest of the key.
+pub fn hive(hive: Hive, key: &str) -> (&'static str, &str) {
+    let short = |h: &str| key.strip_prefix(h).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
+    match (hive, short("HKLM"), short("HKU")) {
+        (Hive::Kernel, Some(rest), _) => (r"\REGISTRY\MACHINE", rest),
+        (Hive::Kernel, _, Some(rest)) => (r"\REGISTRY\USER", rest),
+        (Hive::Long, Some(rest), _) => ("HKEY_LOCAL_MACHINE", rest),
+        (Hive::Long, _, Some(rest)) if rest.starts_with(r"\S-1-5-21-") => ("HKEY_CURRENT_USER", rest),
+        (Hive::Long, _, Some(rest)) => ("HKEY_USERS", rest),
+        _ => ("", key),
+    }
 }
 
 /// 100 ns since 1601-01-01.

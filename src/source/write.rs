@@ -149,6 +149,31 @@ pub(super) fn value(spec: &Spec, esc: Esc, message: bool, v: Value<'_>, names: N
             }
             return true;
         }
+        (Print::Bits(i), Value::Uint(mask)) => {
+            let t = &names.tables[i as usize];
+            let (specific, standard) = t.numbers.split_at(t.numbers.partition_point(|(bit, _)| *bit < 1 << 16));
+            for (_, row) in standard.iter().chain(specific).filter(|(bit, _)| mask & bit != 0) {
+                let (_, data, shown) = &t.rows[*row as usize];
+                escape::text(esc, if message { shown } else { data }.as_bytes(), out);
+                escape::text(esc, b"\r\n\t\t\t\t", out);
+            }
+            return out.len() > start;
+        }
+        (Print::Ticks, Value::Time(t)) => print::ticks(t, out),
+        (Print::UsTime, Value::Time(t)) => print::us_time(t, out),
+        (Print::IpType, Value::Ip(a)) => out.extend_from_slice(print::ip_type(a).as_bytes()),
+        (Print::Hive(hive), Value::Text(t)) => {
+            let (spelt, rest) = print::hive(hive, t);
+            text(spelt, spec.letters, esc, out);
+            text(rest, spec.letters, esc, out);
+            return true;
+        }
+        (Print::JsonText, Value::Text(t)) => {
+            escape::text(esc, b"\"", out);
+            text(t, spec.letters, if esc == Esc::Json { Esc::JsonJson } else { esc }, out);
+            escape::text(esc, b"\"", out);
+            return true;
+        }
         (Print::Base64, Value::Text(t)) => {
             print::base64(pick(t, spec.pick).as_bytes(), out);
             return true;
@@ -222,6 +247,7 @@ fn from_table(t: &Table, spec: &Spec, esc: Esc, message: bool, v: Value<'_>, out
         Value::Uint(n) => t.numbers.binary_search_by_key(&n, |r| r.0).ok().map(|i| t.numbers[i].1 as usize),
         Value::Bool(b) => by_text(if b { "true" } else { "false" }),
         Value::Text(k) => by_text(pick(k, spec.pick)),
+        Value::Ip(a) => by_text(if a.is_ipv6() { "ipv6" } else { "ipv4" }),
         _ => None,
     };
     let found = row.map(|i| (&t.rows[i].1, &t.rows[i].2)).or(t.other.as_ref().map(|(d, m)| (d, m)));

@@ -26,6 +26,8 @@ pub enum Cond {
     In(Field, Vec<String>),
     /// Comparison with a number: true when the field's order to it is one of these.
     Number(Field, u64, Orders),
+    /// Two fields have the same value; false where either is missing.
+    Same(Field, Field),
     /// A switch of the policy.
     Switch(Switch),
 }
@@ -129,6 +131,10 @@ impl Cond {
                 Ordering::Equal => orders.equal,
                 Ordering::Greater => orders.greater,
             }),
+            Cond::Same(a, b) => {
+                let a = view.get(*a);
+                a != Value::None && a == view.get(*b)
+            }
             Cond::Switch(s) => match s {
                 Switch::SysmonInstalled => policy.sysmon_installed(),
                 Switch::Sysmon(rule) => policy.sysmon(*rule, view),

@@ -404,6 +404,9 @@ impl<'n> Parser<'n> {
                 let c = Cond::True(f);
                 if w == "true" { c } else { Cond::All(vec![Cond::Has(f), Cond::Not(Box::new(c))]) }
             }
+            (t, Tok::Word(w)) if matches!(*sign, "==" | "!=") && Field::parse(&w).is_some_and(|o| o.ty() == t) => {
+                Cond::Same(f, Field::parse(&w).expect("just found"))
+            }
             (t, tok) => {
                 return wrong(
                     format!("`{f}` is {} and cannot be compared with {tok} by `{sign}`", kind_of(t)),
