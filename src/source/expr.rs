@@ -81,7 +81,14 @@ impl Expr {
             Expr::Field(s, _) => {
                 matches!(
                     s.print,
-                    Print::Plain | Print::Table(_) | Print::Codes(_) | Print::Lines(_) | Print::Each(_) | Print::Base64 | Print::Bits(_) | Print::Hive(_)
+                    Print::Plain
+                        | Print::Table(_)
+                        | Print::Codes(_)
+                        | Print::Lines(_)
+                        | Print::Each(_)
+                        | Print::Base64
+                        | Print::Bits(_)
+                        | Print::Hive(_)
                 ) && s.field.ty() != crate::activity::Type::Ip
             }
             Expr::Hashes(_) => true,

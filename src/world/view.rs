@@ -235,6 +235,11 @@ impl View for FactView<'_> {
             F::HostLsassPid => Value::Uint(self.pid(state.lsass) as u64),
             F::HostServicesPid => Value::Uint(self.pid(state.services) as u64),
             F::HostEventLogPid => Value::Uint(self.pid(state.eventlog) as u64),
+            // a name's look-up: only records of the task scheduler ask for it
+            F::HostSchedulePid => {
+                let schedule = self.state.service_slot(f.host, self.state.shared().habits.name("schedule"));
+                schedule.map_or(Value::None, |slot| Value::Uint(self.pid(slot) as u64))
+            }
             F::SensorPid => Value::Uint(self.pid(state.sensor) as u64),
             F::SensorThread => self.thread(self.pid(state.sensor), 3),
             F::KernelThread => self.thread(4, 24),

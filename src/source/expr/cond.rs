@@ -110,6 +110,7 @@ impl Cond {
             Cond::All(all) | Cond::Any(all) => all.iter().for_each(|c| c.fields(out)),
             Cond::Not(c) => c.fields(out),
             Cond::Has(f) | Cond::True(f) | Cond::Text(f, ..) | Cond::In(f, _) | Cond::Number(f, ..) => out.push(*f),
+            Cond::Same(a, b) => out.extend([*a, *b]),
             Cond::Kind(_) | Cond::Switch(_) => {}
         }
     }
