@@ -11,10 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::time::{Span, Time};
 use crate::world::program::Attr;
 
+pub mod build;
 pub mod config;
+pub mod data;
 mod query;
 
+pub use build::build;
 pub use config::{Config, RoleConfig, SiteConfig};
+pub use data::WorldData;
 
 /// A text shared by whatever has it.
 pub type Text = Arc<str>;

@@ -54,7 +54,7 @@ pub struct RoleConfig {
 /// Fewest cells: so many that a world can be divided over threads and machines.
 pub const CELLS_MIN: u16 = 16;
 /// Most hosts.
-pub const HOSTS_MAX: usize = 200_000;
+pub const HOSTS_MAX: usize = 50_000;
 
 impl Default for Config {
     /// 300 hosts in 16 cells from 2026-03-02T08:00:00Z on, seed 1.
@@ -72,4 +72,39 @@ impl Default for Config {
             roles: vec![],
         }
     }
+}
+
+/// Longest name of a computer.
+pub const NAME_MAX: usize = 15;
+
+/// Checks a naming pattern: text with `{n}` or `{n:04}`, `{site}`, `{serial:7}`.
+///
+/// # Errors
+/// What is wrong, as a message.
+pub fn check_pattern(pattern: &str) -> Result<(), String> {
+    let mut rest = pattern;
+    let mut counts = false;
+    while let Some(i) = rest.find(['{', '}']) {
+        let end = rest[i..].find('}').map(|e| i + e);
+        let slot = match end {
+            Some(e) if rest[i..].starts_with('{') => &rest[i + 1..e],
+            _ => return Err(format!("naming pattern `{pattern}` has an unpaired brace")),
+        };
+        let (word, width) = slot.split_once(':').unwrap_or((slot, "1"));
+        let width: Option<usize> = width.parse().ok();
+        match (word, width) {
+            ("n", Some(1..=9)) | ("serial", Some(4..=12)) => counts = true,
+            ("site", Some(1)) => {}
+            _ => {
+                return Err(format!(
+                    "naming pattern `{pattern}` has an unknown slot `{{{slot}}}`; known are `{{n}}`, `{{n:04}}`, `{{site}}`, `{{serial:7}}`"
+                ));
+            }
+        }
+        rest = &rest[end.unwrap_or(i) + 1..];
+    }
+    if !counts {
+        return Err(format!("naming pattern `{pattern}` needs `{{n}}` or `{{serial:7}}`, or all hosts have one name"));
+    }
+    Ok(())
 }

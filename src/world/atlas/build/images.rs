@@ -1,0 +1,401 @@
+//! Images and modules in every version in use, and which host has which.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use md5::Md5;
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+use crate::rng::{Rng, mix, purpose};
+use crate::world::atlas::data::{OsData, Package, Program, Style, WorldData};
+use crate::world::atlas::*;
+use crate::world::program::Library;
+
+use super::hosts::Draft;
+use super::pick;
+use super::share::Share;
+
+/// Machines of one operating system, role, maker and persona have so many different sets of packages.
+const VARIANTS: u64 = 5;
+
+/// What is installed on a host.
+#[derive(Clone)]
+pub(super) struct Installed {
+    /// Index into [`Atlas::software`].
+    pub set: u16,
+    /// Packages besides Windows' own (indices into the data).
+    pub packages: Arc<[u16]>,
+    /// Version of Sysmon.
+    pub sysmon: Option<Text>,
+}
+
+/// Hashes of a file.
+#[derive(Clone)]
+struct Hashes {
+    md5: Text,
+    sha1: Text,
+    sha256: Text,
+    imphash: Text,
+    size: u64,
+}
+
+type SetKey = (u16, u16, Text, Option<Text>, u64);
+
+/// Images and modules so far.
+pub(super) struct Images<'a> {
+    data: &'a WorldData,
+    /// Operating system (index into the data) and revision for each of the atlas'.
+    levels: Vec<(usize, u32)>,
+    pub images: Vec<Image>,
+    pub modules: Vec<Module>,
+    pub bases: Vec<Vec<(u16, ImageId)>>,
+    pub sets: Vec<Software>,
+    hosts: BTreeMap<SetKey, Installed>,
+    content: BTreeMap<(u16, Vec<(u16, u16)>), u16>,
+    of_package: BTreeMap<(u16, u16, u16), Vec<(u16, ImageId)>>,
+    of_module: BTreeMap<(usize, bool, Text), ModuleId>,
+    hashes: BTreeMap<String, Hashes>,
+    share: Share,
+}
+
+fn upper_hex(bytes: &[u8]) -> Text {
+    bytes.iter().map(|b| format!("{b:02X}")).collect::<String>().into()
+}
+
+/// Words that are true of an operating system.
+pub(super) fn os_words(os: &OsData) -> Vec<&str> {
+    let platform = match os.platform {
+        Platform::Windows => "windows",
+        Platform::Linux => "linux",
+    };
+    os.tags.iter().map(|t| &**t).chain([&*os.id, platform]).collect()
+}
+
+/// The revision that a component of an operating system has at a servicing level: updates replace some components, some
+/// often, some never.
+pub(super) fn component_revision(os: &OsData, level: u32, name: &str) -> u32 {
+    let who = mix(purpose(&os.id), purpose(&name.to_ascii_lowercase()));
+    let heat = 0.01 + 0.3 * libm::pow(Rng::new(who).f64(), 2.0);
+    let past = os.revisions.iter().filter(|r| **r <= level);
+    past.enumerate()
+        .filter(|(i, r)| *i == 0 || Rng::new(mix(who, **r as u64)).chance(heat))
+        .map(|(_, r)| *r)
+        .last()
+        .unwrap_or(level)
+}
+
+impl<'a> Images<'a> {
+    pub(super) fn new(data: &'a WorldData, names: &mut Library) -> Images<'a> {
+        let levels: Vec<(usize, u32)> =
+            data.oses.iter().enumerate().flat_map(|(i, o)| o.levels.iter().map(move |l| (i, l.0))).collect();
+        let mut images = Images {
+            data,
+            levels,
+            images: vec![],
+            modules: vec![],
+            bases: vec![],
+            sets: vec![],
+            hosts: BTreeMap::new(),
+            content: BTreeMap::new(),
+            of_package: BTreeMap::new(),
+            of_module: BTreeMap::new(),
+            hashes: BTreeMap::new(),
+            share: Share::default(),
+        };
+        for os in 0..images.levels.len() as u16 {
+            let words = os_words(images.os(os));
+            let mut table = BTreeMap::new();
+            for (i, p) in data.packages.iter().enumerate().filter(|(_, p)| p.base && p.only.holds(&words)) {
+                let version = usize::from(!p.versions.is_empty());
+                table.extend(images.package(i, version, os, names));
+            }
+            images.bases.push(table.into_iter().collect());
+        }
+        images
+    }
+
+    fn os(&self, os: u16) -> &'a OsData {
+        &self.data.oses[self.levels[os as usize].0]
+    }
+
+    /// Version text of a component by its template.
+    fn version(&self, template: &str, os: u16, name: &str, package: &str) -> Text {
+        if !template.contains('{') {
+            return template.into();
+        }
+        let data = self.os(os);
+        let mut out = template.replace("{version}", package).replace("{net}", &data.net);
+        if out.contains("{revision}") {
+            let revision = component_revision(data, self.levels[os as usize].1, name);
+            out = out.replace("{revision}", &revision.to_string());
+        }
+        out.replace("{binaries}", &data.binaries.to_string()).into()
+    }
+
+    /// Path by its template; `{ni}` and `{sxs}` are directories named by digests.
+    fn path(&self, template: &str, os: u16, name: &str, package: &str, version: &str) -> String {
+        // per-user programs keep `{profile}` until somebody runs them
+        let mut path = self.version(template, os, name, package).to_string();
+        for (slot, digits) in [("{ni}", 32), ("{sxs}", 16)] {
+            if path.contains(slot) {
+                let digest = Md5::digest(format!("directory/{name}/{version}/{}", self.os(os).id));
+                path = path.replace(slot, &upper_hex(&digest).to_lowercase()[..digits]);
+            }
+        }
+        path
+    }
+
+    fn hash(&mut self, name: &str, version: &str, family: &str, x86: bool) -> Hashes {
+        let name = name.to_ascii_lowercase();
+        let arch = if x86 { "x86" } else { "x64" };
+        let key = format!("{name}/{version}/{arch}/{family}");
+        if let Some(h) = self.hashes.get(&key) {
+            return h.clone();
+        }
+        // the true hashes of these files cannot be known: ones made of name and version agree wherever a file turns up
+        let content = format!("{name}/{version}/{arch}");
+        let sha256 = Sha256::digest(&content);
+        let bits = u64::from(sha256[0]) | u64::from(sha256[1]) << 8 | u64::from(sha256[2]) << 16;
+        let hashes = Hashes {
+            md5: upper_hex(&Md5::digest(&content)),
+            sha1: upper_hex(&Sha1::digest(&content)),
+            sha256: upper_hex(&sha256),
+            imphash: upper_hex(&Md5::digest(format!("imports/{name}/{family}/{arch}"))),
+            size: ((20_480 << (bits % 6)) + (bits >> 3) % 40_000) & !0x1FF,
+        };
+        self.hashes.insert(key, hashes.clone());
+        hashes
+    }
+
+    /// Images of a package in a version (0: none, else one more than its index) on an operating system.
+    fn package(&mut self, index: usize, version: usize, os: u16, names: &mut Library) -> Vec<(u16, ImageId)> {
+        let key = (index as u16, version as u16, os);
+        if let Some(list) = self.of_package.get(&key) {
+            return list.clone();
+        }
+        let package = &self.data.packages[index];
+        let words = os_words(self.os(os));
+        let number = version.checked_sub(1).map_or("", |v| &*package.versions[v].0);
+        let mut list = vec![];
+        for program in package.programs.iter().filter(|p| p.only.holds(&words)) {
+            let id = self.image(package, program, number, os, program.x86, None);
+            list.push((names.name(&program.name), id));
+            if program.wow64 {
+                let path = wow64_path(&program.path);
+                let id = self.image(package, program, number, os, true, Some(&path));
+                list.push((names.name(&format!(r"syswow64\{}", program.name)), id));
+            }
+        }
+        self.of_package.insert(key, list.clone());
+        list
+    }
+
+    fn image(&mut self, k: &Package, g: &Program, number: &str, os: u16, x86: bool, path: Option<&str>) -> ImageId {
+        let version = self.version(&g.version, os, &g.name, number);
+        let family = if number.is_empty() { &*self.os(os).id } else { number.split('.').next().unwrap_or("") };
+        let h = self.hash(&g.name, &version, family, x86);
+        let path = self.path(path.unwrap_or(&g.path), os, &g.name, number, &version);
+        let path = self.share.text(&path);
+        let signer = self.share.text(&k.common.signer);
+        let none = Text::from("-");
+        let bare = g.style == Style::Kernel || &*g.description == "-";
+        let mut modules = vec![];
+        if g.style != Style::Kernel {
+            modules.push(self.own_module(k, g, &path, &version, &h, x86));
+            let sets = g.loads.map_or(&[][..], |l| &self.data.loads[l].modules).iter().chain(&k.loads);
+            for row in sets.copied().collect::<Vec<_>>() {
+                modules.extend(self.module(row, os, x86, &k.id, number));
+                if x86 && modules.len() == 2 {
+                    for name in ["wow64.dll", "wow64win.dll", "wow64cpu.dll"] {
+                        let row = self.data.modules.iter().position(|m| &*m.name == name);
+                        modules.extend(row.and_then(|r| self.module(r, os, false, &k.id, number)));
+                    }
+                    modules.extend(self.module_at(row, os, true, number));
+                }
+            }
+        }
+        self.images.push(Image {
+            name: path.rsplit(['\\', '/']).next().unwrap_or("").into(),
+            path,
+            file_version: if bare { none.clone() } else { self.share.text(&version) },
+            description: g.description.clone(),
+            product: if bare { none.clone() } else { k.common.product.clone() },
+            company: if bare { none.clone() } else { k.common.company.clone() },
+            original_name: g.original.clone(),
+            md5: h.md5,
+            sha1: h.sha1,
+            sha256: h.sha256,
+            imphash: h.imphash,
+            size: h.size,
+            signer,
+            console: matches!(g.style, Style::Console | Style::Dotnet),
+            modules,
+            auto_elevate: g.elevate,
+            wow64: x86,
+        });
+        ImageId(self.images.len() as u32 - 1)
+    }
+
+    /// The image's own load.
+    fn own_module(&mut self, k: &Package, g: &Program, path: &Text, version: &Text, h: &Hashes, x86: bool) -> ModuleId {
+        let key = (usize::MAX - usize::from(x86), x86, format!("{path}/{version}").into());
+        if let Some(id) = self.of_module.get(&key) {
+            return *id;
+        }
+        let signed = &*k.common.signer != "-";
+        self.modules.push(Module {
+            path: path.clone(),
+            file_version: version.clone(),
+            description: g.description.clone(),
+            product: k.common.product.clone(),
+            company: k.common.company.clone(),
+            original_name: g.original.clone(),
+            md5: h.md5.clone(),
+            sha1: h.sha1.clone(),
+            sha256: h.sha256.clone(),
+            imphash: h.imphash.clone(),
+            size: h.size,
+            signed,
+            signer: k.common.signer.clone(),
+            signature_status: self.share.text(if signed { "Valid" } else { "Unavailable" }),
+        });
+        let id = ModuleId(self.modules.len() as u32 - 1);
+        self.of_module.insert(key, id);
+        id
+    }
+
+    /// A module as a program of a package loads it: `ntdll.dll` of a 32-bit program is the system's own first.
+    fn module(&mut self, row: usize, os: u16, x86: bool, package: &Text, number: &str) -> Option<ModuleId> {
+        let m = &self.data.modules[row];
+        let own = m.package.as_ref() == Some(package);
+        let number = match (&m.package, own) {
+            (Some(other), false) => {
+                let other = self.data.packages.iter().find(|k| k.id == *other);
+                other.and_then(|k| k.versions.first()).map_or("", |v| &v.0)
+            }
+            _ => number,
+        };
+        let native =
+            matches!(&*m.name.to_ascii_lowercase(), "ntdll.dll" | "wow64.dll" | "wow64win.dll" | "wow64cpu.dll");
+        self.module_at(row, os, x86 && !native && m.package.is_none(), number)
+    }
+
+    fn module_at(&mut self, row: usize, os: u16, x86: bool, number: &str) -> Option<ModuleId> {
+        let m = &self.data.modules[row];
+        let data = self.os(os);
+        if !m.only.holds(&os_words(data)) {
+            return None;
+        }
+        let version = self.version(&m.version, os, &m.name, number);
+        let key = (row, x86, version.clone());
+        if let Some(id) = self.of_module.get(&key) {
+            return Some(*id);
+        }
+        let h = self.hash(&m.name, &version, if number.is_empty() { &data.id } else { "" }, x86);
+        let path = self.path(&m.path, os, &m.name, number, &version);
+        let path = if x86 { wow64_path(&path) } else { path };
+        let signed = &*m.signer != "-";
+        let module = Module {
+            path: self.share.text(&path),
+            file_version: self.share.text(&version),
+            description: m.description.clone(),
+            product: m.product.clone(),
+            company: m.company.clone(),
+            original_name: m.original.clone(),
+            md5: h.md5,
+            sha1: h.sha1,
+            sha256: h.sha256,
+            imphash: h.imphash,
+            size: h.size,
+            signed,
+            signer: m.signer.clone(),
+            signature_status: self.share.text(if signed { "Valid" } else { "Unavailable" }),
+        };
+        self.modules.push(module);
+        let id = ModuleId(self.modules.len() as u32 - 1);
+        self.of_module.insert(key, id);
+        Some(id)
+    }
+
+    /// What a host has.
+    pub(super) fn of_host(
+        &mut self,
+        seed: u64,
+        draft: &Draft,
+        persona: Option<&Text>,
+        names: &mut Library,
+    ) -> Installed {
+        let variant = Rng::of(seed, draft.index as u64, purpose("software")).below(VARIANTS);
+        let key = (draft.os, draft.role, draft.maker.clone(), persona.cloned(), variant);
+        if let Some(i) = self.hosts.get(&key) {
+            return i.clone();
+        }
+        let role = &self.data.roles[draft.role as usize];
+        let mut words = os_words(self.os(draft.os));
+        words.extend(role.tags.iter().map(|t| &**t).chain([&*role.id, &*draft.maker]));
+        let mut chosen: Vec<(u16, u16)> = vec![];
+        for (i, k) in self.data.packages.iter().enumerate().filter(|(_, k)| !k.base) {
+            let whose = k.personas.is_empty() || k.personas.iter().any(|n| n.as_str() == persona.map(|p| &**p));
+            if !whose || !k.only.holds(&words) || !self.organisation_has(seed, k) {
+                continue;
+            }
+            let who = mix(purpose(&k.id), mix(purpose(&role.id), variant));
+            let mut luck = Rng::of(seed, who, purpose("package")).fork(purpose(persona.map_or("", |p| p)));
+            if !luck.chance(k.share) {
+                continue;
+            }
+            let versions: Vec<(u16, u32)> = (1u16..).zip(&k.versions).map(|(i, v)| (i, v.1)).collect();
+            let version = pick(&mut Rng::of(seed, who, purpose("version")), &versions).copied().unwrap_or(0);
+            chosen.push((i as u16, version));
+        }
+        let packages: Arc<[u16]> = chosen.iter().map(|c| c.0).collect();
+        let sysmon = chosen.iter().find(|c| &*self.data.packages[c.0 as usize].id == "sysmon");
+        let sysmon =
+            sysmon.and_then(|c| Some(self.data.packages[c.0 as usize].versions.get(c.1 as usize - 1)?.0.clone()));
+        let set = match self.content.get(&(draft.os, chosen.clone())) {
+            Some(set) => *set,
+            None => {
+                let mut extra = BTreeMap::new();
+                for (k, v) in &chosen {
+                    extra.extend(self.package(*k as usize, *v as usize, draft.os, names));
+                }
+                self.sets.push(Software { base: draft.os, extra: extra.into_iter().collect() });
+                let set = self.sets.len() as u16 - 1;
+                self.content.insert((draft.os, chosen), set);
+                set
+            }
+        };
+        let installed = Installed { set, packages, sysmon };
+        self.hosts.insert(key, installed.clone());
+        installed
+    }
+
+    /// One choice of a group for the whole organisation.
+    fn organisation_has(&self, seed: u64, package: &Package) -> bool {
+        let Some(group) = &package.one_of else { return true };
+        let all: Vec<(&Text, u32)> =
+            self.data.packages.iter().filter(|k| k.one_of.as_ref() == Some(group)).map(|k| (&k.id, k.weight)).collect();
+        pick(&mut Rng::of(seed, purpose(group), purpose("one of")), &all).is_some_and(|id| **id == package.id)
+    }
+
+    /// Operating system of the data and revision of one of the atlas'.
+    pub(super) fn level(&self, os: usize) -> (&'a OsData, u32) {
+        (&self.data.oses[self.levels[os].0], self.levels[os].1)
+    }
+}
+
+/// Where the 32-bit copy of a program or module stands.
+fn wow64_path(path: &str) -> String {
+    for (from, to) in [
+        (r"C:\Windows\System32\", r"C:\Windows\SysWOW64\"),
+        (r"\Framework64\", r"\Framework\"),
+        (r"\NativeImages_v4.0.30319_64\", r"\NativeImages_v4.0.30319_32\"),
+        (r"C:\Program Files\", r"C:\Program Files (x86)\"),
+    ] {
+        if path.contains(from) {
+            return path.replacen(from, to, 1);
+        }
+    }
+    path.replacen(r"C:\Windows\", r"C:\Windows\SysWOW64\", 1)
+}
