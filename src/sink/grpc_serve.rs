@@ -225,6 +225,8 @@ async fn server(serve: Serve, stop: impl Future<Output = ()>) -> Result<(), Stri
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
     // only what is served: the descriptors also hold Ingest, which others serve
+    reflected = reflected.with_service_name("grpc.reflection.v1.ServerReflection");
+    alpha = alpha.with_service_name("grpc.reflection.v1alpha.ServerReflection");
     for name in serve.names.iter().chain(&[RECORDS, "grpc.health.v1.Health"]) {
         reflected = reflected.with_service_name(*name);
         alpha = alpha.with_service_name(*name);

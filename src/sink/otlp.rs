@@ -15,27 +15,16 @@ use tonic::codec::CompressionEncoding;
 use self::answer::{Answer, of_status};
 use self::encode::{Encoder, size};
 use super::grpc_push::{Remote, at_least, duration};
-use super::{Drained, Finding, Receipts, Sink, Task, wire};
+use super::{DeliveryInfo, Drained, Finding, Headers, Receipts, Sink, Task, wire};
 use crate::account::Outcome;
 use crate::batch::Batch;
 use crate::grpc::{Connection, Target, describe};
 use crate::proto::opentelemetry::proto::collector::logs::v1::ExportLogsServiceRequest;
 use crate::proto::opentelemetry::proto::collector::logs::v1::logs_service_client::LogsServiceClient;
-use crate::yaml::{Node, Problems};
+use crate::yaml::{Fields, Node, Problems};
 
 /// First and longest pause between tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
-
-/// What goes beside the payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtlpTruth {
-    /// The record id on all, and the truth line on records that have one.
-    Truth,
-    /// The record id.
-    Id,
-    /// Nothing: as a collector that knows nothing of skirmish would send it.
-    None,
-}
 
 /// Options of the OTLP sink.
 #[derive(Clone, Debug)]
@@ -46,8 +35,8 @@ pub struct OtlpOptions {
     pub compression: Option<CompressionEncoding>,
     /// `service.name` of the resources.
     pub service_name: String,
-    /// What goes beside the payload.
-    pub truth: OtlpTruth,
+    /// What stands in the attributes of each delivery's records, where the delivery says so itself.
+    pub headers: Vec<Option<Headers>>,
     /// Bytes of one export, unless a single message is larger.
     pub batch_bytes_max: u64,
     /// Log records in one export.
@@ -65,7 +54,7 @@ impl OtlpOptions {
             remote,
             compression: Some(CompressionEncoding::Gzip),
             service_name: "skirmish".into(),
-            truth: OtlpTruth::Truth,
+            headers: vec![],
             batch_bytes_max: 1 << 20,
             batch_records_max: 8192,
             timeout: Duration::from_secs(10),
@@ -73,7 +62,7 @@ impl OtlpOptions {
         }
     }
     /// Reads `{address: host:4317, tls: {...}, token_file: ..., token_env: ..., keepalive: 20s, compression: gzip,
-    /// service_name: skirmish, truth: truth, batch_bytes_max: 1MiB, batch_records_max: 8192, timeout: 10s,
+    /// service_name: skirmish, batch_bytes_max: 1MiB, batch_records_max: 8192, timeout: 10s,
     /// give_up_after: 5m}`.
     pub fn from_node(node: &Node, p: &mut Problems) -> Option<OtlpOptions> {
         let f = node.fields(p, "an otlp sink")?;
@@ -84,16 +73,6 @@ impl OtlpOptions {
             Some(n) => n.text(p, "`service_name`").map(String::from),
             None => Some(default.service_name),
         };
-        let truth = match f.take("truth").map(|n| (n, n.as_str())) {
-            None => Some(default.truth),
-            Some((_, Some("truth"))) => Some(OtlpTruth::Truth),
-            Some((_, Some("id"))) => Some(OtlpTruth::Id),
-            Some((_, Some("none"))) => Some(OtlpTruth::None),
-            Some((n, word)) => {
-                p.unknown(n, "value of `truth`", word.unwrap_or(""), ["truth", "id", "none"]);
-                None
-            }
-        };
         let batch_bytes_max = at_least(&f, p, "batch_bytes_max", default.batch_bytes_max, 1);
         let batch_records_max = at_least(&f, p, "batch_records_max", default.batch_records_max, 1);
         let timeout = duration(&f, p, "timeout", default.timeout);
@@ -103,7 +82,7 @@ impl OtlpOptions {
             remote: remote?,
             compression: compression?,
             service_name: service_name?,
-            truth: truth?,
+            headers: vec![],
             batch_bytes_max: batch_bytes_max?,
             batch_records_max: batch_records_max?,
             timeout: timeout?,
@@ -113,6 +92,9 @@ impl OtlpOptions {
 }
 
 impl Sink for OtlpOptions {
+    fn add_delivery(&mut self, _delivery: &DeliveryInfo, fields: &Fields<'_>, p: &mut Problems) {
+        self.headers.push(fields.take("headers").and_then(|n| Headers::from_node(n, p)));
+    }
     fn open(&mut self) -> Result<(), String> {
         self.remote.target().map(drop)
     }
@@ -143,6 +125,9 @@ async fn run(options: OtlpOptions, mut task: Task) -> Drained {
         }
     };
     let mut link = Link { options: &options, target, client: None, failing: None, first_error: None };
+    for (info, own) in task.deliveries.iter_mut().zip(&options.headers) {
+        info.headers = own.unwrap_or(info.headers);
+    }
     let receipts = task.receipts.clone();
     let mut waiting: Vec<(usize, Arc<Batch>)> = vec![];
     'all: while let Some(offer) = task.next().await {

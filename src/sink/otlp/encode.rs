@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{OtlpOptions, OtlpTruth};
+use super::OtlpOptions;
 use crate::batch::{Batch, Message};
 use crate::proto::opentelemetry::proto::collector::logs::v1::ExportLogsServiceRequest;
 use crate::proto::opentelemetry::proto::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use crate::proto::opentelemetry::proto::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use crate::proto::opentelemetry::proto::resource::v1::Resource;
-use crate::sink::{DeliveryInfo, RunInfo};
+use crate::sink::{DeliveryInfo, Headers, RunInfo};
 
 /// Collects messages of one delivery into a request.
 pub(super) struct Encoder<'a> {
@@ -52,14 +52,14 @@ impl<'a> Encoder<'a> {
             }
         };
         let (id, mut attributes) = (m.id, vec![]);
-        if self.options.truth != OtlpTruth::None {
+        if self.info.headers != Headers::None {
             attributes.push(pair("log.record.uid", text(format!("{}.{id}", self.run.id))));
             if m.records > 1 {
                 let records = AnyValue { value: Some(Value::IntValue(m.records.into())) };
                 attributes.push(pair("skirmish.records", Some(records)));
             }
         }
-        if self.options.truth == OtlpTruth::Truth {
+        if self.info.headers == Headers::Truth {
             let attack = AnyValue { value: Some(Value::BoolValue(m.attack > 0)) };
             attributes.push(pair("skirmish.attack", Some(attack)));
             if !truth.is_empty() {
@@ -88,7 +88,7 @@ impl<'a> Encoder<'a> {
         if !self.info.os.is_empty() {
             attributes.push(pair("os.type", text(&self.info.os)));
         }
-        if self.options.truth != OtlpTruth::None {
+        if self.info.headers != Headers::None {
             attributes.push(pair("skirmish.run", text(&self.run.id)));
             attributes.push(pair("skirmish.stream", text(&self.info.stream)));
         }
