@@ -52,7 +52,9 @@ fn text(f: Field) -> &'static str {
             r"C:\Windows\SYSTEM32\ntdll.dll+9d234|C:\Windows\System32\KERNELBASE.dll+2c13e|C:\Windows\System32\sechost.dll+1f1c2|C:\Windows\System32\services.exe+1a2b3|C:\Windows\System32\KERNEL32.DLL+1257d|C:\Windows\SYSTEM32\ntdll.dll+5aa58"
         }
         _ if name.ends_with("user.id") => "S-1-5-21-2511471446-1103646877-3980648787-1106",
-        _ if name.contains("registry") => r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run",
+        _ if name.contains("registry") => {
+            r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run"
+        }
         _ if name.ends_with("path") => r"C:\Windows\System32\wbem\WmiPerfInst.dll",
         "host.name" => "WS-0412.corp.example",
         "host.hostname" => "WS-0412",
@@ -147,7 +149,10 @@ fn main() {
         ("windows.sysmon", sysmon),
         ("windows.security", &["4688"]),
         ("windows.security", &["4624"]),
-        ("windows.security", &["4624", "4625", "4634", "4648", "4656", "4658", "4663", "4672", "4688", "4689", "5156", "5158"]),
+        (
+            "windows.security",
+            &["4624", "4625", "4634", "4648", "4656", "4658", "4663", "4672", "4688", "4689", "5156", "5158"],
+        ),
         ("defender.device_process", &["ProcessCreated"]),
     ];
     for (id, ids) in cases {

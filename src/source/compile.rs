@@ -431,7 +431,7 @@ impl Compiler {
             Expr::Field(spec, _) => {
                 self.program.ops.push(Op::Put { spec: *spec, esc: p.esc, message: p.message, slot, or });
             }
-            Expr::Hashes(fields) => self.program.ops.push(Op::Hashes { fields: *fields, slot, or }),
+            Expr::Hashes(fields) => self.program.ops.push(Op::Hashes { fields: *fields, esc: p.esc, slot, or }),
             _ => {}
         }
         if quote {

@@ -43,7 +43,7 @@ impl Encoding {
     pub const fn doc(self) -> &'static str {
         match self {
             Encoding::EventXml => {
-                "Windows event XML as Windows Event Forwarding sends it with RenderedText (and `wevtutil qe /f:RenderedXml` prints it): System, EventData, RenderingInfo with the message. No static fields, no labels"
+                "Windows event XML as Windows Event Forwarding sends it with RenderedText (and `wevtutil qe /f:RenderedXml` prints it): System, EventData, RenderingInfo with the message; line ends are character references, so that a record is one line. No static fields, no labels"
             }
             Encoding::Winlogbeat => {
                 "JSON as Winlogbeat 8 puts it on Kafka: `@timestamp`, `@metadata`, `agent`, `ecs`, `event`, `host`, `log`, `message`, `winlog` with `event_data`; empty values are left out, CR LF becomes LF"

@@ -26,7 +26,7 @@ pub enum Op {
     /// Print a field; remember where in a slot.
     Put { spec: Spec, esc: Esc, message: bool, slot: u8, or: Or },
     /// Print hashes by policy.
-    Hashes { fields: [Field; 4], slot: u8, or: Or },
+    Hashes { fields: [Field; 4], esc: Esc, slot: u8, or: Or },
     /// Copy what a slot remembers.
     Copy { slot: u8 },
     /// The same, JSON text getting XML entities.

@@ -7,6 +7,10 @@ use crate::activity::Value;
 use crate::yaml;
 
 mod docs;
+mod errors;
+mod golden;
+mod render;
+mod sample;
 
 /// An activity that is a map.
 #[derive(Clone, Debug)]
@@ -26,4 +30,13 @@ impl View for MapView {
 
 pub fn load(text: &str) -> Result<Catalogue, Problems> {
     Catalogue::load(&yaml::parse("test.yaml", text)?)
+}
+
+/// The sources this repository ships.
+pub fn built_in() -> Catalogue {
+    let mut docs = vec![];
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sources")).unwrap() {
+        docs.extend(yaml::read(&entry.unwrap().path()).unwrap_or_else(|p| panic!("{p}")));
+    }
+    Catalogue::load(&docs).unwrap_or_else(|p| panic!("{p}"))
 }

@@ -40,9 +40,9 @@ pub fn run<V: View, P: Policy>(program: &Program, names: Names<'_>, view: &V, po
                     slots[slot as usize % SLOTS_MAX] = (start as u32, out.len() as u32);
                 }
             }
-            Op::Hashes { fields, slot, or } => {
+            Op::Hashes { fields, esc, slot, or } => {
                 let start = out.len();
-                if !hashes(&fields, view, policy, out) {
+                if !hashes(&fields, esc, view, policy, out) {
                     match or {
                         Or::Lit { at, len } => out.extend_from_slice(lit(at, len)),
                         Or::To(to) => pc = to as usize,
@@ -280,9 +280,9 @@ fn codes(t: &Table, s: &str, esc: Esc, out: &mut Vec<u8>) {
     escape::text(esc, rest.as_bytes(), out);
 }
 
-/// `SHA1=..,MD5=..`: hexadecimal digits, which no encoding escapes. A hash the activity lacks is all zeros, as Sysmon
+/// `SHA1=..,MD5=..`. A hash the activity lacks is all zeros, as Sysmon
 /// writes the import hash of what imports nothing.
-fn hashes<V: View, P: Policy>(fields: &[Field; 4], view: &V, policy: &P, out: &mut Vec<u8>) -> bool {
+fn hashes<V: View, P: Policy>(fields: &[Field; 4], esc: Esc, view: &V, policy: &P, out: &mut Vec<u8>) -> bool {
     const ZEROS: [u8; 64] = [b'0'; 64];
     const DIGITS: [usize; 4] = [40, 32, 64, 32];
     let start = out.len();
@@ -300,7 +300,7 @@ fn hashes<V: View, P: Policy>(fields: &[Field; 4], view: &V, policy: &P, out: &m
         match view.get(fields[*hash as usize]) {
             Value::Text(t) => {
                 any = true;
-                out.extend_from_slice(t.as_bytes());
+                escape::text(esc, t.as_bytes(), out);
             }
             _ => out.extend_from_slice(&ZEROS[..DIGITS[*hash as usize]]),
         }

@@ -33,13 +33,7 @@ fn the_example_of_the_documentation_loads() {
 
 #[test]
 fn every_built_in_source_loads_and_compiles() {
-    let mut docs = vec![];
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/sources");
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        docs.extend(yaml::read(&path).unwrap_or_else(|p| panic!("{p}")));
-    }
-    let all = Catalogue::load(&docs).unwrap_or_else(|p| panic!("{p}"));
+    let all = built_in();
     assert!(all.iter().count() > 0);
     for s in all.iter() {
         assert!(!s.events.is_empty(), "{} has no events", s.id);
