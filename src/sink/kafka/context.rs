@@ -82,8 +82,8 @@ impl KafkaStats {
             tracing::warn!(class = class.name(), times = n, "kafka: {reason}");
         }
         let mut last = self.last.lock().expect("no panic while holding it");
-        // "all brokers are down" follows each failure and says less than it
-        if class != Class::Unreachable || last.as_ref().is_none_or(|(c, _)| !c.needs_a_person()) {
+        // "1/1 brokers are down" follows each failure and says less than it
+        if last.is_none() || !reason.ends_with("brokers are down") {
             *last = Some((class, reason.to_owned()));
         }
     }
