@@ -345,6 +345,9 @@ pub enum Op {
         hold: Dur,
         then: Option<ScriptId>,
     },
+    /// The actor's session asks its domain controller for a service ticket of an account (or, with `spn`, of that
+    /// service principal name); `rc4` asks for the weak encryption that can be cracked offline.
+    Ticket { by: Who, service: AccountSel, spn: Option<Tpl>, rc4: bool },
     /// The session that the task runs under logs off.
     Logoff,
     /// Runs a script on another host under a process there (a service's work on request); does not wait.
