@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod data;
+pub mod effect;
 pub mod engine;
 pub mod grpc;
 pub mod journal;

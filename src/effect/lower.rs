@@ -1,0 +1,850 @@
+//! Actions become operations: references are resolved, processes get registers, times are summed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::action::{Action, Logon, Run, Shell, What, number_word};
+use super::condition::Facts;
+use super::scope::{self, Builtin, Names, RoleKind, Scope};
+use super::template::{Format, Holes, Part, Randoms, Template, apply, clean, has_hole};
+use super::value::{self, Wait};
+use super::{Effects, Notes};
+use crate::activity::{Field, Kind, Type};
+use crate::world::program::{
+    AccountSel, Attr, Count, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, LogonResult, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId, Slot,
+    Timed, Tpl, Who,
+};
+use crate::yaml::{Node, Problems};
+
+/// A variable with alternatives decides how the text is compiled: compile it once for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Split(pub u16);
+
+/// Compiles actions of one scenario, habit or background entry.
+pub struct Unit<'a> {
+    /// All effects.
+    pub effects: &'a Effects,
+    /// Receives scripts and names.
+    pub library: &'a mut Library,
+    /// What is wrong.
+    pub problems: &'a mut Problems,
+    /// What looks wrong.
+    pub notes: &'a mut Notes,
+    /// Names of the world.
+    pub names: &'a Names,
+    /// What the unit can refer to.
+    pub scope: Scope,
+    /// Values known only at run time.
+    pub holes: Holes,
+    /// Registers in use, one bit each.
+    pub regs: u16,
+    /// Numbers of random values given so far.
+    pub randoms: u16,
+    /// Commands inside commands.
+    pub depth: u8,
+}
+
+/// Commands inside commands that are followed.
+pub const DEPTH_MAX: u8 = 12;
+
+/// Where and as whom something is done.
+#[derive(Clone)]
+pub struct Frame {
+    /// The process (or session, register 0) that does it.
+    pub me: Who,
+    /// Its place in the truth.
+    pub part: Role,
+    /// Account started processes get.
+    pub account: AccountSel,
+    /// Its token is elevated.
+    pub elevated: bool,
+    /// Current directory with holes, no final backslash.
+    pub cwd: String,
+    /// Variables set in the shell so far (upper case).
+    pub env: Rc<BTreeMap<String, String>>,
+    /// What is typed is read by this shell.
+    pub shell: Option<Shell>,
+    /// Captures of the effect whose lines these are.
+    pub locals: Option<Rc<Locals>>,
+    /// Its random values.
+    pub draws: Rc<RefCell<Randoms>>,
+    /// Inside `files`: `{file}` is known.
+    pub file: bool,
+    /// Pause between lines without one.
+    pub pace: Dur,
+    /// Pause before a process starts.
+    pub lead: Dur,
+}
+
+/// Captures of an effect.
+#[derive(Clone, Debug, Default)]
+pub struct Locals {
+    /// Text with holes by name.
+    pub text: BTreeMap<String, String>,
+    /// It works on another host.
+    pub remote: bool,
+    /// The caller is elevated.
+    pub elevated: bool,
+}
+
+impl Facts for Locals {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.text.get(name).map(|s| &**s)
+    }
+    fn flag(&self, name: &str) -> Option<bool> {
+        match name {
+            "elevated" => Some(self.elevated),
+            "remote" => Some(self.remote),
+            _ => None,
+        }
+    }
+}
+
+impl Frame {
+    /// The frame of a step.
+    pub fn step(account: AccountSel, elevated: bool) -> Frame {
+        Frame {
+            me: Who::Reg(0),
+            part: Role::Direct,
+            account,
+            elevated: elevated || account == AccountSel::System,
+            cwd: String::new(),
+            env: Rc::default(),
+            shell: None,
+            locals: None,
+            draws: Rc::default(),
+            file: false,
+            pace: value::ms(4, 45),
+            lead: value::NONE,
+        }
+    }
+}
+
+/// Appends an operation.
+pub fn push(out: &mut Script, after: Dur, part: Role, op: Op) {
+    out.push(Timed { after, part, op });
+}
+
+impl Unit<'_> {
+    /// Actions of a step or an effect, in order.
+    ///
+    /// # Errors
+    /// [`Split`] when a variable's alternatives compile differently.
+    pub fn actions(&mut self, f: &Frame, list: &[Action], out: &mut Script) -> Result<(), Split> {
+        for a in list {
+            self.action(f, a, out)?;
+        }
+        Ok(())
+    }
+
+    fn action(&mut self, f: &Frame, a: &Action, out: &mut Script) -> Result<(), Split> {
+        if let Some(c) = &a.cond {
+            let none = Locals::default();
+            let locals = f.locals.as_deref().unwrap_or(&none);
+            self.split_on(c, locals)?;
+            if !c.holds(locals) {
+                return Ok(());
+            }
+        }
+        let after = match &a.after {
+            Some(w) => self.wait(f, w)?,
+            None => f.pace,
+        };
+        if let Some(share) = a.chance {
+            let inner = Action { chance: None, cond: None, after: None, ..a.clone() };
+            let then = self.block(f, std::slice::from_ref(&inner))?;
+            push(out, after, f.part, Op::Chance { share: share as f32, then, otherwise: None });
+            return Ok(());
+        }
+        let by = match &a.by {
+            Some(t) => match self.text(f, t)? {
+                Some(t_) => self.who(f, &t_, &t.node),
+                None => return Ok(()),
+            },
+            None => f.me,
+        };
+        let part = f.part;
+        match &a.what {
+            What::Run(r) => {
+                if after != value::NONE {
+                    push(out, after, part, Op::Wait);
+                }
+                return self.run_action(f, r, out);
+            }
+            What::Emit(kind, args) => {
+                let Some(args) = self.args(f, *kind, args)? else { return Ok(()) };
+                self.emit(f, by, *kind, args, after, out);
+            }
+            What::Access { target, granted, trace } => {
+                let Some(target) = self.who_of(f, target)? else { return Ok(()) };
+                let trace = match trace {
+                    Some(t) => self.text(f, t)?.map(|t| self.library.name(&t)),
+                    None => None,
+                };
+                push(out, after, part, Op::Access { by, target, granted: *granted, trace });
+            }
+            What::Inject { target, function, module } => {
+                let Some(target) = self.who_of(f, target)? else { return Ok(()) };
+                let (function, module) = (self.maybe(f, function)?, self.maybe(f, module)?);
+                push(out, after, part, Op::Inject { by, target, function, module });
+            }
+            What::End { process, code } => {
+                let Some(who) = self.who_of(f, process)? else { return Ok(()) };
+                push(out, after, part, Op::Exit { who, code: *code });
+            }
+            What::Connect { to, port, udp, out: sent, into, server } => {
+                let (Some(dest), Some(port_text)) = (self.text(f, to)?, self.text(f, port)?) else { return Ok(()) };
+                let Some(port) = port_text.parse::<u16>().ok().filter(|p| *p > 0) else {
+                    if port.as_lit().is_some() {
+                        self.problems.at(&port.node, format!("a port is a number from 1 to 65535, not `{port_text}`"));
+                    }
+                    return Ok(());
+                };
+                let to = match self.host_of(&dest) {
+                    Some(h) => Dest::Host(h),
+                    None => Dest::Text(self.holes.tpl(&dest)),
+                };
+                let server = match server {
+                    Some(t) => self.who_of(f, t)?,
+                    None => None,
+                };
+                let op = Op::Connect { by, to, port, udp: *udp, bytes_out: *sent, bytes_in: *into, server };
+                push(out, after, part, op);
+            }
+            What::Resolve { name, exists } => {
+                let Some(name) = self.text(f, name)? else { return Ok(()) };
+                push(out, after, part, Op::Resolve { by, name: self.holes.tpl(&name), exists: *exists });
+            }
+            What::Ticket { service, spn, rc4 } => {
+                let service = match service {
+                    Some(t) => self.account_named(f, t)?,
+                    None => Some(AccountSel::Actor),
+                };
+                let spn = self.maybe(f, spn)?;
+                if let Some(service) = service {
+                    push(out, after, part, Op::Ticket { by, service, spn, rc4: *rc4 });
+                }
+            }
+            What::Logon(l) => self.logon(f, l, after, out)?,
+            What::Logoff => push(out, after, part, Op::Logoff),
+            What::Remote { host, by, then } => {
+                let Some(host_text) = self.text(f, host)? else { return Ok(()) };
+                let Some(host) = self.host_named(&host_text, host) else { return Ok(()) };
+                let Some(by) = self.who_of(f, by)? else { return Ok(()) };
+                let script = self.away(f, f.account, then)?;
+                push(out, after, part, Op::Remote { host, by, script });
+            }
+            What::Repeat { times, gap, then } => {
+                let script = self.block(f, then)?;
+                push(out, after, part, Op::Repeat { times: *times, gap: *gap, script });
+            }
+            What::Chance { share, then, otherwise } => {
+                let then = self.block(f, then)?;
+                let otherwise = if otherwise.is_empty() { None } else { Some(self.block(f, otherwise)?) };
+                push(out, after, part, Op::Chance { share: *share as f32, then, otherwise });
+            }
+            What::Choose(arms) => {
+                let mut weights = vec![];
+                for (w, then) in arms {
+                    weights.push((*w, self.block(f, then)?));
+                }
+                push(out, after, part, Op::Choose { weights });
+            }
+            What::Fork(then) => {
+                let script = self.block(f, then)?;
+                push(out, after, part, Op::Fork { script });
+            }
+            What::Files { times, gap, place, then } => {
+                let script = self.block(&Frame { file: true, ..f.clone() }, then)?;
+                push(out, after, part, Op::Files { times: *times, gap: *gap, place: *place, script });
+            }
+            What::Rewrite { times, gap, place, ext } => {
+                let Some(ext) = self.maybe_text(f, ext)? else { return Ok(()) };
+                let old = self.holes.put(Piece::Slot(Slot::Var(FILE_VAR), vec![]));
+                let (from, to) = (self.holes.tpl(&old), self.holes.tpl(&format!("{old}{ext}")));
+                let emit = |kind, args| Timed { after: value::ms(1, 9), part, op: Op::Emit { by, kind, args } };
+                let script = self.library.script(vec![
+                    emit(Kind::FileModify, vec![(Field::FilePath, from.clone())]),
+                    emit(Kind::FileRename, vec![(Field::FileOldPath, from), (Field::FilePath, to)]),
+                ]);
+                push(out, after, part, Op::Files { times: *times, gap: *gap, place: *place, script });
+            }
+            What::Wait(w) => {
+                let d = self.wait(f, w)?;
+                push(out, d, part, Op::Wait);
+            }
+        }
+        Ok(())
+    }
+
+    fn logon(&mut self, f: &Frame, l: &Logon, after: Dur, out: &mut Script) -> Result<(), Split> {
+        let host = match &l.host {
+            Some(t) => match self.text(f, t)? {
+                Some(text) => match self.host_named(&text, t) {
+                    Some(h) => h,
+                    None => return Ok(()),
+                },
+                None => HostSel::Here,
+            },
+            None => HostSel::Here,
+        };
+        let account = match &l.account {
+            Some(t) => self.account_named(f, t)?.unwrap_or(AccountSel::Actor),
+            None => f.account,
+        };
+        let then = if l.then.is_empty() { None } else { Some(self.away(f, AccountSel::Actor, &l.then)?) };
+        let op = Op::Logon {
+            host,
+            account,
+            logon_type: l.logon_type,
+            result: l.result,
+            ntlm: l.ntlm,
+            explicit: l.explicit,
+            hold: l.hold,
+            then,
+        };
+        push(out, after, f.part, op);
+        Ok(())
+    }
+
+    /// A script of its own that keeps the registers.
+    pub fn block(&mut self, f: &Frame, list: &[Action]) -> Result<ScriptId, Split> {
+        let regs = self.regs;
+        let mut script = vec![];
+        let done = self.actions(f, list, &mut script);
+        self.regs = regs;
+        done?;
+        Ok(self.library.script(script))
+    }
+
+    /// A script that runs in another session, perhaps on another host, with registers of its own.
+    pub fn away(&mut self, f: &Frame, account: AccountSel, list: &[Action]) -> Result<ScriptId, Split> {
+        let regs = std::mem::replace(&mut self.regs, 1);
+        let frame = self.away_frame(f, account);
+        let mut script = vec![];
+        let done = self.actions(&frame, list, &mut script);
+        self.regs = regs;
+        done?;
+        Ok(self.library.script(script))
+    }
+
+    /// The frame of what is done in another session: its network logons are elevated, its directory the system's.
+    pub fn away_frame(&self, f: &Frame, account: AccountSel) -> Frame {
+        Frame {
+            me: Who::Reg(0),
+            part: if f.part == Role::Direct { Role::Effect } else { f.part },
+            account,
+            elevated: true,
+            cwd: r"C:\Windows\System32".into(),
+            env: Rc::default(),
+            shell: None,
+            ..f.clone()
+        }
+    }
+
+    fn run_action(&mut self, f: &Frame, r: &Run, out: &mut Script) -> Result<(), Split> {
+        let Some(line) = self.text(f, &r.command)? else { return Ok(()) };
+        let mut frame = f.clone();
+        frame.shell = r.shell.or(f.shell.filter(|_| r.parent.is_none()));
+        if let Some(t) = &r.parent {
+            let Some(text) = self.text(f, t)? else { return Ok(()) };
+            frame.me = self.who(f, &text, &t.node);
+            if let Who::Named(i) = frame.me {
+                frame.shell = r.shell.or(self.scope.names[i as usize].shell);
+                frame.elevated |= self.scope.names[i as usize].elevated;
+            }
+        }
+        if let Some(t) = &r.account
+            && let Some(a) = self.account_named(f, t)?
+        {
+            frame.account = a;
+            frame.elevated |= a == AccountSel::System;
+        }
+        frame.elevated |= r.elevated;
+        if let Some(t) = &r.directory
+            && let Some(d) = self.text(f, t)?
+        {
+            frame.cwd = d.trim_end_matches('\\').to_owned();
+        }
+        let name = match &r.name {
+            Some(t) => self.text(f, t)?.and_then(|n| self.scope.name(&n)),
+            None => None,
+        };
+        self.command(&frame, &line, name, r.wait, &r.command.node, out)
+    }
+
+    /// Arguments of an activity; none when one needs a capture that is not there.
+    fn args(&mut self, f: &Frame, kind: Kind, args: &[(Field, Template)]) -> Result<Option<Vec<(Field, String)>>, Split> {
+        let mut done = vec![];
+        for (field, t) in args {
+            let Some(mut text) = self.text(f, t)? else { return Ok(None) };
+            match field {
+                Field::FilePath | Field::FileOldPath if kind != Kind::FileRead => text = self.full_path(f, &text),
+                Field::RegistryKey => text = self.registry_key(&text),
+                _ if field.ty() == Type::Uint && !has_hole(&text) => match number_word(*field, text.trim()) {
+                    Some(n) => text = n,
+                    None => continue,
+                },
+                _ => {}
+            }
+            done.push((*field, text));
+        }
+        Ok(Some(done))
+    }
+
+    /// An activity; a file on another host's share is written there by its System process, in a network logon.
+    pub fn emit(&mut self, f: &Frame, by: Who, kind: Kind, args: Vec<(Field, String)>, after: Dur, out: &mut Script) {
+        let path = args.iter().find(|(k, _)| *k == Field::FilePath).map(|(_, p)| p.clone()).unwrap_or_default();
+        let writes = matches!(kind, Kind::FileCreate | Kind::FileModify | Kind::FileDelete | Kind::FileRename);
+        let unc = path.strip_prefix(r"\\").filter(|p| writes && !p.starts_with(['.', '?'])).map(str::to_owned);
+        if let Some(unc) = unc {
+            let (host, rest) = unc.split_once('\\').unwrap_or((&unc, ""));
+            let (share, file) = rest.split_once('\\').unwrap_or((rest, ""));
+            match self.host_of(host) {
+                Some(HostSel::Here) => {}
+                Some(to) => {
+                    let local = local_path(share, file);
+                    let tpl = |t: &str| self.holes.tpl(t);
+                    let place = vec![(Field::ShareName, tpl(&format!(r"\\*\{share}"))), (Field::SharePath, tpl(&format!(r"\??\{}", local_path(share, ""))))];
+                    let mut there: Vec<(Field, Tpl)> = vec![(Field::FilePath, tpl(&local))];
+                    for (k, v) in args.iter().filter(|(k, _)| *k != Field::FilePath) {
+                        let v = if *k == Field::FileOldPath { local_path(share, super::template::file_name(v)) } else { v.clone() };
+                        there.push((*k, tpl(&v)));
+                    }
+                    let part = if f.part == Role::Direct { Role::Effect } else { f.part };
+                    let emit = |kind, args| Timed { after: value::ms(1, 8), part, op: Op::Emit { by: Who::System, kind, args } };
+                    let script = vec![emit(Kind::ShareAccess, place), emit(kind, there)];
+                    let then = Some(self.library.script(script));
+                    let (bytes_out, bytes_in) = (Count::LogNormal { median: 60_000.0, p99: 4e6 }, Count::LogNormal { median: 4000.0, p99: 60_000.0 });
+                    let op = Op::Connect { by: Who::System, to: Dest::Host(to), port: 445, udp: false, bytes_out, bytes_in, server: Some(Who::System) };
+                    push(out, after, f.part, op);
+                    let (account, logon_type) = (AccountSel::Actor, 3);
+                    let op = Op::Logon { host: to, account, logon_type, result: LogonResult::Ok, ntlm: false, explicit: false, hold: value::ms(9_000, 16_000), then };
+                    push(out, value::ms(2, 12), f.part, op);
+                    return;
+                }
+                // what is written to a machine that is none of ours is not seen here
+                None => return,
+            }
+        }
+        let args = args.iter().map(|(k, v)| (*k, self.holes.tpl(v))).collect();
+        push(out, after, f.part, Op::Emit { by, kind, args });
+    }
+
+    /// A path made absolute with the current directory.
+    pub fn full_path(&mut self, f: &Frame, path: &str) -> String {
+        let path = path.trim().trim_matches('"').replace('/', "\\");
+        let mut chars = path.chars();
+        let (a, b) = (chars.next(), chars.next());
+        let drive = matches!((a, b), (Some(a), Some(':')) if a.is_ascii_alphabetic());
+        let begins_with_hole = a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p));
+        if path.is_empty() || drive || path.starts_with(r"\\") || begins_with_hole {
+            return path;
+        }
+        if path.starts_with('\\') {
+            return format!("C:{path}");
+        }
+        let cwd = if f.cwd.is_empty() { self.holes.put(Piece::Slot(Slot::User(Attr::Profile), vec![])) } else { f.cwd.clone() };
+        let mut rest = path.as_str();
+        let mut base = cwd.as_str();
+        loop {
+            if let Some(r) = rest.strip_prefix(".\\") {
+                rest = r;
+            } else if let Some(r) = rest.strip_prefix("..\\") {
+                rest = r;
+                base = base.rsplit_once('\\').map_or(base, |(b, _)| b);
+            } else {
+                break;
+            }
+        }
+        format!("{base}\\{rest}")
+    }
+
+    /// True for values that are whole paths.
+    fn is_path(&self, piece: &Piece) -> bool {
+        match piece {
+            Piece::Slot(Slot::User(a) | Slot::Role(_, a) | Slot::Host(a), _) => {
+                matches!(a, Attr::Profile | Attr::Temp | Attr::Home)
+            }
+            Piece::Slot(Slot::Path(_), _) => true,
+            Piece::Slot(Slot::Var(v), _) => *v == FILE_VAR,
+            _ => false,
+        }
+    }
+
+    /// A registry key with its hive in short form, as sensors print it.
+    pub fn registry_key(&mut self, key: &str) -> String {
+        let key = key.trim().trim_matches('"').replace(":\\", "\\").trim_end_matches('\\').to_owned();
+        let (hive, rest) = key.split_once('\\').unwrap_or((&key, ""));
+        let hive = match &*hive.trim_end_matches(':').to_ascii_uppercase() {
+            "HKLM" | "HKEY_LOCAL_MACHINE" => "HKLM".to_owned(),
+            "HKCR" | "HKEY_CLASSES_ROOT" => "HKCR".to_owned(),
+            "HKU" | "HKEY_USERS" => "HKU".to_owned(),
+            "HKCU" | "HKEY_CURRENT_USER" => {
+                let sid = self.holes.put(Piece::Slot(Slot::User(Attr::Sid), vec![]));
+                if let Some(r) = strip_prefix_ignore_case(rest, r"Software\Classes\") {
+                    return format!(r"HKU\{sid}_Classes\{r}");
+                }
+                format!(r"HKU\{sid}")
+            }
+            _ => return key,
+        };
+        let mut rest = rest.to_owned();
+        for proper in [r"SOFTWARE\", r"System\CurrentControlSet\"] {
+            if hive == "HKLM"
+                && let Some(r) = strip_prefix_ignore_case(&rest, proper)
+            {
+                rest = format!("{proper}{r}");
+            }
+        }
+        if rest.is_empty() { hive } else { format!("{hive}\\{rest}") }
+    }
+
+    /// A duration with its captures filled in; a few seconds when they are known only at run time.
+    pub fn wait(&mut self, f: &Frame, w: &Wait) -> Result<Dur, Split> {
+        match w {
+            Wait::Known(d) => Ok(*d),
+            Wait::Text(t) => {
+                let text = self.text(f, t)?.unwrap_or_default();
+                Ok(value::parse_dur(&text).unwrap_or(value::ms(900, 4200)))
+            }
+        }
+    }
+
+    /// A register that is free.
+    pub fn reg(&mut self, node: &Node) -> Reg {
+        match (1..REGS as u16).find(|r| self.regs & (1 << r) == 0) {
+            Some(r) => {
+                self.regs |= 1 << r;
+                r as Reg
+            }
+            None => {
+                self.problems.at(node, format!("a command keeps more than {} processes at once", REGS - 1));
+                REGS as Reg - 1
+            }
+        }
+    }
+
+    /// Gives a register back.
+    pub fn free(&mut self, reg: Reg) {
+        self.regs &= !(1 << reg);
+    }
+
+    fn maybe_text(&mut self, f: &Frame, t: &Template) -> Result<Option<String>, Split> {
+        self.text(f, t)
+    }
+
+    fn maybe(&mut self, f: &Frame, t: &Option<Template>) -> Result<Option<Tpl>, Split> {
+        match t {
+            Some(t) => Ok(self.text(f, t)?.map(|t| self.holes.tpl(&t))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Where a share's file lies on its host.
+fn local_path(share: &str, file: &str) -> String {
+    let base = match &*share.to_ascii_uppercase() {
+        "ADMIN$" => r"C:\Windows".to_owned(),
+        s if s.len() == 2 && s.ends_with('$') => format!("{}:", &s[..1]),
+        _ => format!(r"D:\Shares\{share}"),
+    };
+    format!("{base}\\{file}")
+}
+
+/// Rest of a text after a prefix, upper and lower case alike.
+pub fn strip_prefix_ignore_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let head = text.get(..prefix.len())?;
+    head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
+}
+
+impl Unit<'_> {
+    /// The text of a template; none when it uses a capture that is not there.
+    ///
+    /// # Errors
+    /// [`Split`] never for itself; for symmetry with what it is used in.
+    pub fn text(&mut self, f: &Frame, t: &Template) -> Result<Option<String>, Split> {
+        let mut out = String::new();
+        for part in &t.parts {
+            match part {
+                Part::Lit(l) => out.push_str(&clean(l)),
+                Part::Ref(name, fmts) => match self.reference(f, name, fmts, &t.node) {
+                    Some(text) => out.push_str(&text),
+                    None => return Ok(None),
+                },
+            }
+        }
+        Ok(Some(out))
+    }
+
+    fn reference(&mut self, f: &Frame, name: &str, fmts: &[Format], node: &Node) -> Option<String> {
+        let mut text = self.named(f, name, node)?;
+        let mut rest = vec![];
+        for fmt in fmts {
+            match (rest.is_empty(), fmt) {
+                (true, Format::Full) => text = self.full_path(f, &text),
+                (true, _) if let Some(t) = apply(&text, *fmt) => text = t,
+                (_, Format::Run(f)) => rest.push(*f),
+                _ => {
+                    self.problems.at(node, format!("a formatter of `{{{name}}}` works on known text only"));
+                }
+            }
+        }
+        if rest.is_empty() {
+            return Some(text);
+        }
+        let piece = match self.holes.only(&text) {
+            Some(Piece::Slot(s, have)) => Piece::Slot(*s, have.iter().copied().chain(rest).collect()),
+            _ => Piece::Group(self.holes.tpl(&text), rest),
+        };
+        Some(self.holes.put(piece))
+    }
+
+    fn named(&mut self, f: &Frame, name: &str, node: &Node) -> Option<String> {
+        if name == "file" && f.file {
+            return Some(self.holes.put(Piece::Slot(Slot::Var(FILE_VAR), vec![])));
+        }
+        if let Some(locals) = &f.locals {
+            if let Some(t) = locals.text.get(name) {
+                return Some(t.clone());
+            }
+            if !scope::builtin(name) {
+                return None;
+            }
+        }
+        let (head, attr) = name.split_once('.').unwrap_or((name, ""));
+        if f.locals.is_none() {
+            if let Some(i) = self.scope.var(name).filter(|_| attr.is_empty()) {
+                return Some(self.var(i));
+            }
+            let each = self.scope.each.clone().filter(|(n, _)| n == head);
+            let role = self.scope.role(head);
+            if let Some(kind) = each.as_ref().map(|(_, i)| self.scope.roles[*i as usize].kind).or(role.map(|i| self.scope.roles[i as usize].kind)) {
+                if kind == RoleKind::Hosts && each.is_none() {
+                    self.problems.at(node, format!("role `{head}` has several members")).help(format!("write `each: {head}, as: m` and `{{m.name}}`"));
+                    return Some(String::new());
+                }
+                let attr = if attr.is_empty() { "name" } else { attr };
+                let fact = if kind == RoleKind::Account { scope::account_fact(attr) } else { scope::host_fact(attr) };
+                return Some(match fact {
+                    Ok(a) if each.is_some() => self.holes.put(Piece::Slot(Slot::Each(a), vec![])),
+                    Ok(a) => self.holes.put(Piece::Slot(Slot::Role(role.unwrap_or(0), a), vec![])),
+                    Err(why) => {
+                        self.problems.at(node, format!("`{{{name}}}`: {why}"));
+                        String::new()
+                    }
+                });
+            }
+            if !scope::builtin(name) {
+                let words: Vec<String> = self.scope.words().into_iter().map(str::to_owned).collect();
+                self.problems.unknown(node, "role, variable or reference", head, words.iter().map(|w| &**w));
+                return Some(String::new());
+            }
+        }
+        let slot = match scope::parse_builtin(name) {
+            Err(why) => {
+                self.problems.at(node, why);
+                return Some(String::new());
+            }
+            Ok(Builtin::Text(t)) => return Some(t.to_owned()),
+            Ok(Builtin::Host(a)) => Slot::Host(a),
+            Ok(Builtin::User(a)) => Slot::User(a),
+            Ok(Builtin::Program(n)) => Slot::Path(self.library.name(&n)),
+            Ok(Builtin::Pid(n)) => Slot::Pid(match &*n {
+                "self" => f.me,
+                n => match self.scope.name(n) {
+                    Some(i) => Who::Named(i),
+                    None => Who::Image(self.library.name(&scope::exe(n))),
+                },
+            }),
+            Ok(Builtin::Now(t)) => Slot::Now(t),
+            Ok(Builtin::Guid) => Slot::Guid(self.draw(f, name)),
+            Ok(Builtin::Hex(n)) => Slot::Hex(self.draw(f, name), n),
+            Ok(Builtin::Letters(n)) => Slot::Letters(self.draw(f, name), n),
+            Ok(Builtin::Number(a, b)) => Slot::Num(self.draw(f, name), a, b),
+            Ok(Builtin::Word(list)) => {
+                let shorter = list.rsplit_once('.').map(|(l, _)| l);
+                let find = |n: &str| self.names.words.iter().position(|w| **w == *n);
+                match find(&list).or(shorter.and_then(find)) {
+                    Some(i) => Slot::Word(self.draw(f, name), i as u16),
+                    None => {
+                        self.problems.unknown(node, "word list", &list, self.names.words.iter().map(|w| &**w));
+                        return Some(String::new());
+                    }
+                }
+            }
+        };
+        Some(self.holes.put(Piece::Slot(slot, vec![])))
+    }
+
+    /// A variable: its text where that is known, else a hole.
+    fn var(&mut self, i: u16) -> String {
+        let v = &self.scope.vars[i as usize];
+        match (v.arms.len(), self.scope.pinned.get(&i)) {
+            (1, _) => v.arms[0].clone(),
+            (_, Some(arm)) => v.arms[*arm].clone(),
+            _ => self.holes.put(Piece::Slot(Slot::Var(i), vec![])),
+        }
+    }
+
+    fn draw(&mut self, f: &Frame, name: &str) -> u16 {
+        let next = self.randoms;
+        let n = *f.draws.borrow_mut().0.entry(name.to_owned()).or_insert(next);
+        self.randoms += (n == next) as u16;
+        n
+    }
+
+    /// The variable with alternatives that a text's first hole is, if it is one.
+    pub fn choice(&self, text: &str) -> Option<u16> {
+        text.chars().filter_map(|c| self.holes.get(c)).find_map(|p| match p {
+            Piece::Slot(Slot::Var(i), _) if (*i as usize) < self.scope.vars.len() && self.scope.vars[*i as usize].arms.len() > 1 => {
+                Some(*i)
+            }
+            Piece::Group(t, _) => t.0.iter().find_map(|p| match p {
+                Piece::Slot(Slot::Var(i), _) if self.scope.vars.get(*i as usize).is_some_and(|v| v.arms.len() > 1) => Some(*i),
+                _ => None,
+            }),
+            _ => None,
+        })
+    }
+
+    /// A condition on text that a variable's alternative decides is decided for each alternative.
+    pub fn split_on(&mut self, c: &super::condition::Cond, locals: &Locals) -> Result<(), Split> {
+        let mut names = vec![];
+        c.names(&mut names);
+        match names.iter().filter_map(|n| locals.text.get(n)).find_map(|t| self.choice(t)) {
+            Some(var) => Err(Split(var)),
+            None => Ok(()),
+        }
+    }
+
+    fn who_of(&mut self, f: &Frame, t: &Template) -> Result<Option<Who>, Split> {
+        Ok(self.text(f, t)?.map(|text| self.who(f, &text, &t.node)))
+    }
+
+    /// A process by the words `by`, `parent` and `target` use.
+    pub fn who(&mut self, f: &Frame, text: &str, node: &Node) -> Who {
+        let word = text.trim().trim_matches('"');
+        let lower = word.to_lowercase();
+        match &*lower {
+            "self" => return f.me,
+            "actor" => return Who::Reg(0),
+            "parent" => {
+                return match f.me {
+                    Who::Reg(r) => Who::ParentOf(r),
+                    other => other,
+                };
+            }
+            "shell" => return Who::Shell,
+            "system" => return Who::System,
+            _ => {}
+        }
+        if f.locals.is_none()
+            && let Some(i) = self.scope.name(word)
+        {
+            return Who::Named(i);
+        }
+        if let Some(s) = lower.strip_prefix("service.").or_else(|| lower.strip_prefix("svchost.").filter(|s| *s != "exe")) {
+            return Who::Service(self.library.name(s));
+        }
+        if lower.contains('.') || has_hole(&lower) || f.locals.is_some() {
+            return Who::Image(self.library.name(&scope::exe(super::template::file_name(&lower))));
+        }
+        let own: Vec<String> = self.scope.names.iter().map(|n| n.name.clone()).collect();
+        let words = ["self", "parent", "shell", "system", "actor"];
+        self.problems.unknown(node, "process", word, own.iter().map(|n| &**n).chain(words));
+        Who::Reg(0)
+    }
+
+    /// A host that a text comes down to, if it is one of the world's.
+    pub fn host_of(&self, text: &str) -> Option<HostSel> {
+        let t = text.trim().trim_matches('"').trim_start_matches('\\');
+        let lower = t.to_lowercase();
+        match &*lower {
+            "" | "here" | "." | "localhost" | "127.0.0.1" | "::1" => return Some(HostSel::Here),
+            "dc" => return Some(self.scope.role("dc").map_or(HostSel::Dc, HostSel::Role)),
+            "file_server" => return Some(self.scope.role("file_server").map_or(HostSel::FileServer, HostSel::Role)),
+            _ => {}
+        }
+        if let Some(role) = lower.strip_prefix("any.") {
+            return self.names.roles.iter().position(|r| **r == *role).map(|i| HostSel::Any(i as u16, 0));
+        }
+        if self.scope.each.as_ref().is_some_and(|(n, _)| *n == lower) {
+            return Some(HostSel::Each);
+        }
+        if let Some(i) = self.scope.role(t).filter(|i| self.scope.roles[*i as usize].kind == RoleKind::Host) {
+            return Some(HostSel::Role(i));
+        }
+        // `{s.name}`, `{s.name}.corp.example`
+        let (first, rest) = (t.chars().next()?, t.char_indices().nth(1).map_or("", |(i, _)| &t[i..]));
+        if !(rest.is_empty() || rest.starts_with('.')) {
+            return None;
+        }
+        let named = |a: &Attr| matches!(a, Attr::Name | Attr::Full | Attr::Ip);
+        match self.holes.get(first)? {
+            Piece::Slot(Slot::Role(i, a), _) if named(a) && self.scope.roles[*i as usize].kind == RoleKind::Host => {
+                Some(HostSel::Role(*i))
+            }
+            Piece::Slot(Slot::Role(_, Attr::Dc) | Slot::Host(Attr::Dc), _) => Some(HostSel::Dc),
+            Piece::Slot(Slot::Role(_, Attr::FileServer) | Slot::Host(Attr::FileServer), _) => Some(HostSel::FileServer),
+            Piece::Slot(Slot::Each(a), _) if named(a) => Some(HostSel::Each),
+            Piece::Slot(Slot::Host(a), _) if named(a) => Some(HostSel::Here),
+            _ => None,
+        }
+    }
+
+    /// A host that must be one; text of a foreign command that names no host of ours is none without a problem.
+    fn host_named(&mut self, text: &str, t: &Template) -> Option<HostSel> {
+        let hit = self.host_of(text);
+        if hit.is_none() && t.as_lit().is_some() {
+            let roles: Vec<String> = self.scope.roles.iter().map(|r| r.name.clone()).collect();
+            let words = ["here", "dc", "file_server", "any.ROLE"];
+            self.problems.unknown(&t.node, "host", text, roles.iter().map(|r| &**r).chain(words));
+        }
+        hit
+    }
+
+    /// An account by the words `account` and `as` use.
+    pub fn account_named(&mut self, f: &Frame, t: &Template) -> Result<Option<AccountSel>, Split> {
+        let Some(text) = self.text(f, t)? else { return Ok(None) };
+        let hit = self.account_of(&text);
+        if hit.is_none() && t.as_lit().is_some() {
+            let roles: Vec<String> = self.scope.roles.iter().map(|r| r.name.clone()).collect();
+            self.problems.unknown(&t.node, "account", &text, roles.iter().map(|r| &**r).chain(ACCOUNTS.iter().map(|(n, _)| *n)));
+        }
+        Ok(hit)
+    }
+
+    /// The account that a text comes down to.
+    pub fn account_of(&self, text: &str) -> Option<AccountSel> {
+        let t = text.trim().trim_matches('"');
+        let name = t.rsplit_once('\\').map_or(t, |(_, n)| n);
+        let name = name.split_once('@').map_or(name, |(n, _)| n);
+        let lower = name.to_lowercase().replace(' ', "");
+        if let Some((_, a)) = ACCOUNTS.iter().find(|(n, _)| *n == lower || n.replace('_', "") == lower) {
+            return Some(*a);
+        }
+        if let Some(i) = self.scope.role(name).filter(|i| self.scope.roles[*i as usize].kind == RoleKind::Account) {
+            return Some(AccountSel::Role(i));
+        }
+        match self.holes.only(name)? {
+            Piece::Slot(Slot::Role(i, Attr::Name | Attr::Full), f) if f.iter().all(|f| matches!(f, Fmt::Lower | Fmt::Upper)) => {
+                Some(AccountSel::Role(*i))
+            }
+            Piece::Slot(Slot::User(Attr::Name | Attr::Full), _) => Some(AccountSel::Actor),
+            _ => None,
+        }
+    }
+}
+
+const ACCOUNTS: &[(&str, AccountSel)] = &[
+    ("actor", AccountSel::Actor),
+    ("system", AccountSel::System),
+    ("localsystem", AccountSel::System),
+    ("local_service", AccountSel::LocalService),
+    ("network_service", AccountSel::NetworkService),
+    ("owner", AccountSel::Owner),
+    ("machine", AccountSel::Machine),
+    ("domain_admin", AccountSel::DomainAdmin),
+];

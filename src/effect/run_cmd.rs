@@ -1,0 +1,498 @@
+//! What cmd.exe does with what it was told: builtins, children, files that redirection makes.
+
+use std::rc::Rc;
+
+use super::action::Shell;
+use super::argv;
+use super::cmd::{self, Command, For, Item, Joint, Redirect, Simple};
+use super::lower::{Frame, Split, Unit, push, strip_prefix_ignore_case};
+use super::run::{End, Exec, Started};
+use super::template::{file_name, has_hole};
+use super::value::{self, ms};
+use crate::activity::{Field, Kind};
+use crate::time::Span;
+use crate::world::program::{Attr, Dur, Op, Piece, Script, Slot};
+use crate::yaml::Node;
+
+/// Rounds of a `for` that are played.
+const ROUNDS_MAX: usize = 24;
+
+/// Builtins that leave nothing a sensor sees.
+const QUIET: &[&str] = &[
+    "assoc", "break", "chcp", "chdir", "cls", "color", "date", "dir", "dpath", "echo", "echo.", "endlocal", "ftype", "goto", "keys",
+    "md", "mkdir", "path", "pause", "popd", "prompt", "rd", "rem", "rmdir", "setlocal", "shift", "time", "title", "type", "ver",
+    "verify", "vol", "mklink", "::",
+];
+
+/// True when a shell started with these arguments reads what is typed.
+pub fn interactive(shell: Shell, rest: &str) -> bool {
+    match shell {
+        Shell::Cmd => switch(rest).is_none_or(|(s, _)| s == 'k'),
+        Shell::PowerShell => {
+            let p = super::powershell::params(&argv::split(rest));
+            p.no_exit || p.command.is_none() && p.encoded.is_none() && p.file.is_none()
+        }
+    }
+}
+
+/// The switch that begins cmd's command (`c`, `k`, `r`) and the text after it.
+fn switch(rest: &str) -> Option<(char, &str)> {
+    let mut at = rest;
+    loop {
+        at = at.trim_start();
+        let body = at.strip_prefix('/')?;
+        let c = body.chars().next()?.to_ascii_lowercase();
+        if matches!(c, 'c' | 'k' | 'r') {
+            return Some((if c == 'k' { 'k' } else { 'c' }, &body[1..]));
+        }
+        at = body.find([' ', '/']).map(|i| &body[i..])?;
+    }
+}
+
+/// The command after `/c`: the first and the last quote go, unless they surround nothing but a program's path.
+fn unquoted(text: &str) -> String {
+    let t = text.trim_start();
+    let Some(body) = t.strip_prefix('"') else { return t.to_owned() };
+    let Some(end) = body.rfind('"') else { return body.to_owned() };
+    let lone = t.matches('"').count() == 2 && !t.contains(['&', '<', '>', '(', ')', '@', '^', '|']);
+    if lone && body[..end].contains(' ') && body[..end].to_lowercase().ends_with(".exe") {
+        return t.to_owned();
+    }
+    format!("{}{}", &body[..end], &body[end + 1..])
+}
+
+impl Unit<'_> {
+    /// cmd.exe started with arguments.
+    pub(super) fn cmd_program(&mut self, s: &Started, node: &Node, out: &mut Script) -> Result<End, Split> {
+        let Some((kind, text)) = switch(&s.exec.rest) else { return Ok(End::Stays) };
+        let mut f = Frame { lead: ms(6, 34), pace: ms(1, 9), ..s.frame.clone() };
+        let text = unquoted(text);
+        let end = self.cmd_run(&mut f, &text, None, node, out)?;
+        Ok(match end {
+            _ if kind == 'k' => End::Stays,
+            End::Stays => End::Stays,
+            End::Exits(code, _) => End::Exits(code, ms(1, 7)),
+        })
+    }
+
+    /// Text typed in cmd.exe.
+    pub(super) fn cmd_text(&mut self, f: &mut Frame, text: &str, name: Option<u16>, node: &Node, out: &mut Script) -> Result<(), Split> {
+        f.lead = ms(3, 22);
+        self.cmd_run(f, text, name, node, out).map(|_| ())
+    }
+
+    fn cmd_run(&mut self, f: &mut Frame, text: &str, name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+        let mut last = End::Exits(0, value::NONE);
+        // a batch file is expanded line by line, so that `set` counts for the lines after it
+        for line in logical_lines(text) {
+            let line = self.cmd_expand(f, &line);
+            last = self.items(f, &cmd::parse(&line), name, node, out)?;
+        }
+        Ok(last)
+    }
+
+    fn items(&mut self, f: &mut Frame, items: &[Item], name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+        let mut last = End::Exits(0, value::NONE);
+        let mut code = 0;
+        for item in items {
+            let goes = match item.joint {
+                Joint::Always => true,
+                Joint::Success => code == 0,
+                Joint::Failure => code != 0,
+            };
+            if !goes {
+                continue;
+            }
+            last = match &item.pipe[..] {
+                [one] => self.cmd_command(f, one, name, node, code, out)?,
+                many => self.cmd_pipe(f, many, name, node, out)?,
+            };
+            code = if let End::Exits(c, _) = last { c } else { 0 };
+            if f.env.contains_key("\0EXIT") {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    /// All programs of a pipe start at once; a builtin in it runs in a cmd.exe of its own.
+    fn cmd_pipe(&mut self, f: &mut Frame, pipe: &[Command], name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+        let mut running: Vec<Started> = vec![];
+        for c in pipe {
+            let exec = match c {
+                Command::Simple(s) if !self.is_builtin(&s.text) => external(&s.text),
+                Command::Simple(s) => {
+                    let rest = format!(r#"  /S /D /c" {}""#, s.text.trim_start());
+                    Exec { line: format!(r"C:\Windows\system32\cmd.exe{rest}"), token: r"C:\Windows\system32\cmd.exe".into(), rest }
+                }
+                _ => continue,
+            };
+            let name = name.filter(|_| running.is_empty());
+            running.push(self.start(f, exec, name, node, out)?);
+        }
+        let mut last = End::Exits(0, value::NONE);
+        for (i, s) in running.iter().enumerate() {
+            let mut end = self.play(s, node, out)?;
+            if i > 0 && let End::Exits(code, _) = end {
+                end = End::Exits(code, ms(1, 12));
+            }
+            last = self.close(s, end, name.is_some() && i == 0, out);
+        }
+        for c in pipe {
+            if let Command::Simple(s) = c {
+                self.redirects(f, &s.redirects, out)?;
+            }
+        }
+        Ok(last)
+    }
+
+    fn cmd_command(&mut self, f: &mut Frame, c: &Command, name: Option<u16>, node: &Node, code: u32, out: &mut Script) -> Result<End, Split> {
+        match c {
+            Command::Group(items, redirects) => {
+                self.redirects(f, redirects, out)?;
+                self.items(f, items, name, node, out)
+            }
+            Command::For(l) => self.cmd_for(f, l, node, out),
+            Command::If(cond, then, other) => {
+                let arm = if self.cmd_if(f, cond, code) { then } else { other };
+                self.items(f, arm, name, node, out)
+            }
+            Command::Simple(s) => self.cmd_simple(f, s, name, node, out),
+        }
+    }
+
+    fn cmd_simple(&mut self, f: &mut Frame, s: &Simple, name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+        self.redirects(f, &s.redirects, out)?;
+        let (word, rest) = cmd::first_word(&s.text);
+        let (lower, rest) = builtin_word(word, rest);
+        match &*lower {
+            "" => return Ok(End::Exits(0, value::NONE)),
+            "exit" => {
+                Rc::make_mut(&mut f.env).insert("\0EXIT".into(), String::new());
+                return Ok(End::Exits(argv::split(&rest).last().and_then(|n| n.parse().ok()).unwrap_or(0), value::NONE));
+            }
+            "cd" | "chdir" | "pushd" => {
+                let to = strip_prefix_ignore_case(rest.trim(), "/d ").unwrap_or(rest.trim()).trim().trim_matches('"').to_owned();
+                if !to.is_empty() {
+                    f.cwd = self.full_path(f, &to).trim_end_matches('\\').to_owned();
+                }
+            }
+            "set" => {
+                if let Some((k, v)) = rest.trim().trim_matches('"').split_once('=') {
+                    Rc::make_mut(&mut f.env).insert(k.trim().to_uppercase(), v.trim_end_matches('"').to_owned());
+                }
+            }
+            "call" => {
+                let inner = self.cmd_expand(f, rest.trim_start());
+                let items = cmd::parse(&inner);
+                return if rest.trim_start().starts_with(':') || self.depth > 8 {
+                    Ok(End::Exits(0, value::NONE))
+                } else {
+                    self.depth += 1;
+                    let end = self.items(f, &items, name, node, out);
+                    self.depth -= 1;
+                    end
+                };
+            }
+            "start" => return self.cmd_start(f, &rest, name, node, out),
+            "copy" | "move" | "del" | "erase" | "ren" | "rename" => self.cmd_files(f, &lower, &rest, out)?,
+            q if QUIET.contains(&q) || q.starts_with(':') => {}
+            _ => {
+                let exec = external(&s.text);
+                let image = file_name(&exec.token).to_lowercase();
+                let image = if image.contains('.') { image } else { format!("{image}.exe") };
+                let wait = !self.detached(&image);
+                return self.create_process(f, exec, name, wait, node, out);
+            }
+        }
+        Ok(End::Exits(0, value::NONE))
+    }
+
+    fn is_builtin(&self, text: &str) -> bool {
+        let (word, rest) = cmd::first_word(text);
+        let (lower, _) = builtin_word(word, rest);
+        QUIET.contains(&&*lower)
+            || matches!(&*lower, "cd" | "pushd" | "set" | "call" | "start" | "copy" | "move" | "del" | "erase" | "ren" | "rename" | "exit")
+    }
+
+    fn cmd_start(&mut self, f: &mut Frame, rest: &str, name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+        let mut text = rest.trim_start();
+        let mut wait = false;
+        if text.starts_with('"') {
+            text = text[1..].split_once('"').map_or("", |(_, r)| r).trim_start();
+        }
+        let mut cwd = f.cwd.clone();
+        while text.starts_with('/') {
+            let (option, r) = cmd::first_word(text);
+            let lower = option.to_lowercase();
+            wait |= lower == "/wait" || lower == "/w";
+            text = r.trim_start();
+            if lower == "/d" {
+                let (dir, r) = cmd::first_word(text);
+                cwd = dir.trim_matches('"').to_owned();
+                text = r.trim_start();
+            }
+        }
+        if text.is_empty() {
+            text = "cmd.exe";
+        }
+        if text.contains("://") && !text.contains(' ') {
+            let url = text.trim_matches('"').to_owned();
+            let path = self.library.name("msedge.exe");
+            let path = self.holes.put(Piece::Slot(Slot::Path(path), vec![]));
+            let rest = format!(" --single-argument {url}");
+            let exec = Exec { line: format!("\"{path}\"{rest}"), token: path, rest };
+            return self.create_process(f, exec, name, false, node, out);
+        }
+        let inner = Frame { cwd, ..f.clone() };
+        let exec = external(text);
+        self.create_process(&inner, exec, name, wait, node, out)?;
+        Ok(End::Exits(0, value::NONE))
+    }
+
+    fn cmd_files(&mut self, f: &mut Frame, verb: &str, rest: &str, out: &mut Script) -> Result<(), Split> {
+        let mut args: Vec<String> = argv::split(&rest.replace('\\', "\u{1}")).iter().map(|a| a.replace('\u{1}', "\\")).collect();
+        args.retain(|a| !(a.starts_with('/') && a.len() <= 4));
+        match (verb, &args[..]) {
+            ("del" | "erase", list) => {
+                for a in list.iter().filter(|a| !a.contains('*')).take(20) {
+                    let path = self.full_path(f, a);
+                    self.file(f, Kind::FileDelete, &[(Field::FilePath, path)], out)?;
+                }
+            }
+            ("copy" | "move", [from, .., to]) => {
+                let source = self.full_path(f, from);
+                let mut path = self.full_path(f, to);
+                let folder = to.ends_with('\\') || to == "." || !has_hole(to) && !file_name(to).contains('.');
+                if folder {
+                    let base = path.trim_end_matches('\\').trim_end_matches("\\.").to_owned();
+                    path = format!("{base}\\{}", file_name(&source));
+                }
+                if verb == "copy" {
+                    self.file(f, Kind::FileCreate, &[(Field::FilePath, path)], out)?;
+                } else {
+                    self.file(f, Kind::FileRename, &[(Field::FileOldPath, source), (Field::FilePath, path)], out)?;
+                }
+            }
+            ("copy", [from]) => {
+                let source = self.full_path(f, from);
+                let path = self.full_path(f, file_name(&source));
+                self.file(f, Kind::FileCreate, &[(Field::FilePath, path)], out)?;
+            }
+            ("ren" | "rename", [from, to]) => {
+                let source = self.full_path(f, from);
+                let path = format!("{}\\{to}", source.rsplit_once('\\').map_or("", |(d, _)| d));
+                self.file(f, Kind::FileRename, &[(Field::FileOldPath, source), (Field::FilePath, path)], out)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn redirects(&mut self, f: &mut Frame, redirects: &[Redirect], out: &mut Script) -> Result<(), Split> {
+        for r in redirects {
+            let lower = r.target.to_lowercase();
+            if matches!(&*lower, "nul" | "con" | "nul:") {
+                continue;
+            }
+            if let Some(pipe) = lower.strip_prefix(r"\\.\pipe\") {
+                let name = self.holes.tpl(&format!("\\{}", &r.target[r.target.len() - pipe.len()..]));
+                push(out, ms(1, 5), f.part, Op::Emit { by: f.me, kind: Kind::PipeConnect, args: vec![(Field::PipeName, name)] });
+                continue;
+            }
+            let path = self.full_path(f, &r.target);
+            let kind = if r.append { Kind::FileModify } else { Kind::FileCreate };
+            self.file(f, kind, &[(Field::FilePath, path)], out)?;
+        }
+        Ok(())
+    }
+
+    /// A thing done to a file by the process of a frame.
+    pub(super) fn file(&mut self, f: &Frame, kind: Kind, args: &[(Field, String)], out: &mut Script) -> Result<(), Split> {
+        let args = args.iter().map(|(k, v)| (*k, v.clone())).collect();
+        self.emit(f, f.me, kind, args, Dur::Range(Span::us(400), Span::ms(6)), out);
+        Ok(())
+    }
+
+    fn cmd_for(&mut self, f: &mut Frame, l: &For, node: &Node, out: &mut Script) -> Result<End, Split> {
+        let lower = l.switches.to_lowercase();
+        let mut values: Vec<String> = vec![];
+        if lower.starts_with("/l") {
+            let n: Vec<i64> = l.list.split([',', ' ']).filter_map(|t| t.trim().parse().ok()).collect();
+            if let [start, step, end] = n[..]
+                && step != 0
+            {
+                let mut i = start;
+                while (step > 0 && i <= end || step < 0 && i >= end) && values.len() < ROUNDS_MAX {
+                    values.push(i.to_string());
+                    i += step;
+                }
+            }
+        } else if lower.starts_with("/f") {
+            if let Some(command) = l.list.trim().strip_prefix('\'').and_then(|t| t.strip_suffix('\'')) {
+                let rest = format!(" /c {command}");
+                let line = format!(r"C:\Windows\system32\cmd.exe{rest}");
+                let exec = Exec { line, token: r"C:\Windows\system32\cmd.exe".into(), rest };
+                self.create_process(f, exec, None, true, node, out)?;
+            }
+            self.notes.at(node, "`for /f` depends on output: its body is not played");
+        } else {
+            values = l.list.split([' ', ',', ';', '\n', '\t']).filter(|t| !t.is_empty() && !t.contains(['*', '?'])).map(str::to_owned).collect();
+            values.truncate(ROUNDS_MAX);
+        }
+        let mut last = End::Exits(0, value::NONE);
+        if self.depth > 8 || l.variable.is_empty() {
+            return Ok(last);
+        }
+        self.depth += 1;
+        for v in values {
+            let body = l.body.replace(&format!("%%{}", l.variable), &v).replace(&format!("%{}", l.variable), &v);
+            let items = cmd::parse(&body);
+            let done = self.items(f, &items, None, node, out);
+            match done {
+                Ok(end) => last = end,
+                Err(split) => {
+                    self.depth -= 1;
+                    return Err(split);
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(last)
+    }
+
+    /// Conditions of `if`: files exist, comparisons compare texts, `errorlevel` knows the last code.
+    fn cmd_if(&mut self, f: &Frame, cond: &str, code: u32) -> bool {
+        let words: Vec<&str> = cond.split_whitespace().collect();
+        let mut words = &words[..];
+        let mut negative = false;
+        while let Some(w) = words.first() {
+            match &*w.to_lowercase() {
+                "not" => negative = !negative,
+                "/i" => {}
+                _ => break,
+            }
+            words = &words[1..];
+        }
+        let Some(first) = words.first() else { return true };
+        let second = words.get(1).copied().unwrap_or_default();
+        let holds = match &*first.to_lowercase() {
+            "exist" => true,
+            "errorlevel" => second.parse().is_ok_and(|n: u32| code >= n),
+            "defined" => f.env.contains_key(&second.to_uppercase()),
+            _ => {
+                let joined = words.join(" ");
+                match joined.split_once("==") {
+                    Some((a, b)) => a.trim().trim_matches('"').eq_ignore_ascii_case(b.trim().trim_matches('"')),
+                    None => match (&*second.to_lowercase(), words.get(2)) {
+                        ("neq", Some(b)) => !first.eq_ignore_ascii_case(b),
+                        ("equ", Some(b)) => first.eq_ignore_ascii_case(b),
+                        _ => true,
+                    },
+                }
+            }
+        };
+        holds != negative
+    }
+
+    /// `%VAR%` from what was set, and from facts about host and user.
+    pub(super) fn cmd_expand(&mut self, f: &Frame, text: &str) -> String {
+        if !text.contains('%') {
+            return text.to_owned();
+        }
+        cmd::expand(text, &mut |name| self.environment(f, name))
+    }
+
+    /// An environment variable.
+    pub(super) fn environment(&mut self, f: &Frame, name: &str) -> Option<String> {
+        let upper = name.to_uppercase();
+        if let Some(v) = f.env.get(&upper) {
+            return Some(v.clone());
+        }
+        let mut slot = |s: Slot| self.holes.put(Piece::Slot(s, vec![]));
+        let user = Slot::User;
+        Some(match &*upper {
+            "COMPUTERNAME" => slot(Slot::Host(Attr::Name)),
+            "USERNAME" => slot(user(Attr::Name)),
+            "USERPROFILE" => slot(user(Attr::Profile)),
+            "HOMEPATH" => format!(r"\Users\{}", slot(user(Attr::Name))),
+            "TEMP" | "TMP" => slot(user(Attr::Temp)),
+            "APPDATA" => format!(r"{}\AppData\Roaming", slot(user(Attr::Profile))),
+            "LOCALAPPDATA" => format!(r"{}\AppData\Local", slot(user(Attr::Profile))),
+            "USERDOMAIN" => slot(user(Attr::Netbios)),
+            "USERDNSDOMAIN" => slot(user(Attr::Domain)),
+            "LOGONSERVER" => format!(r"\\{}", slot(Slot::Host(Attr::Dc))),
+            "CD" => {
+                if f.cwd.is_empty() {
+                    slot(user(Attr::Profile))
+                } else {
+                    f.cwd.clone()
+                }
+            }
+            "RANDOM" => {
+                self.randoms += 1;
+                let n = self.randoms;
+                self.holes.put(Piece::Slot(Slot::Num(n, 100, 32_767), vec![]))
+            }
+            "SYSTEMROOT" | "WINDIR" => r"C:\Windows".into(),
+            "SYSTEMDRIVE" | "HOMEDRIVE" => "C:".into(),
+            "PROGRAMDATA" | "ALLUSERSPROFILE" => r"C:\ProgramData".into(),
+            "PUBLIC" => r"C:\Users\Public".into(),
+            "PROGRAMFILES" | "PROGRAMW6432" => r"C:\Program Files".into(),
+            "PROGRAMFILES(X86)" => r"C:\Program Files (x86)".into(),
+            "COMSPEC" => r"C:\Windows\system32\cmd.exe".into(),
+            "OS" => "Windows_NT".into(),
+            "PROCESSOR_ARCHITECTURE" => "AMD64".into(),
+            "NUMBER_OF_PROCESSORS" => "4".into(),
+            _ => return None,
+        })
+    }
+}
+
+/// A program as cmd starts it: what was typed, a blank, and the rest with the blank it was typed with.
+fn external(text: &str) -> Exec {
+    let (word, rest) = cmd::first_word(text);
+    let line = if rest.is_empty() { word.to_owned() } else { format!("{word} {rest}") };
+    Exec { token: word.replace('"', ""), rest: rest.to_owned(), line }
+}
+
+/// A builtin's name in lower case, cut from what is typed right behind it (`cd\`, `echo.`, `dir/s`).
+fn builtin_word(word: &str, rest: &str) -> (String, String) {
+    let lower = word.to_lowercase();
+    for name in ["cd", "chdir", "echo", "dir", "md", "rd", "del", "type", "copy", "set", "rem"] {
+        if let Some(tail) = lower.strip_prefix(name)
+            && tail.starts_with(['\\', '/', '.', ':', '('])
+        {
+            return (name.to_owned(), format!("{}{rest}", &word[name.len()..]));
+        }
+    }
+    (lower.trim_matches('"').to_owned(), rest.to_owned())
+}
+
+/// Lines of a batch text; brackets that stay open and carets at the end join lines.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = vec![];
+    let mut open = 0i32;
+    let mut joined = false;
+    for line in text.lines() {
+        match out.last_mut().filter(|_| open > 0 || joined) {
+            Some(last) => {
+                last.push('\n');
+                last.push_str(line);
+            }
+            None => out.push(line.to_owned()),
+        }
+        let mut quoted = false;
+        for c in line.chars() {
+            match c {
+                '"' => quoted = !quoted,
+                '(' if !quoted => open += 1,
+                ')' if !quoted => open -= 1,
+                _ => {}
+            }
+        }
+        open = open.max(0);
+        joined = line.trim_end().ends_with('^');
+    }
+    out
+}

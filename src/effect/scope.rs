@@ -1,0 +1,274 @@
+//! What references may name: the cast, variables and processes of a scenario, and what is always there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::action::Shell;
+use crate::world::program::{Attr, TimeFmt};
+use crate::yaml::suggest;
+
+/// Names that the world has: what scenarios may refer to beside their own.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Host roles, in the order of the atlas.
+    pub roles: Vec<Box<str>>,
+    /// Personas, in the order of the atlas.
+    pub personas: Vec<Box<str>>,
+    /// Word lists, in the order of the atlas.
+    pub words: Vec<Box<str>>,
+    /// File names in lower case of programs that are known without an effect.
+    pub programs: BTreeSet<Box<str>>,
+}
+
+/// What a unit (a scenario, a habit, a background entry, a command) can refer to.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// Name for messages: "step `open`".
+    pub label: String,
+    /// Roles in order.
+    pub roles: Vec<Role>,
+    /// Variables in order.
+    pub vars: Vec<Var>,
+    /// Named processes in order.
+    pub names: Vec<Process>,
+    /// Alias and role of the step's `each`.
+    pub each: Option<(String, u16)>,
+    /// Alternatives fixed while a command is compiled for each of them.
+    pub pinned: BTreeMap<u16, usize>,
+}
+
+/// A role.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// What fills it.
+    pub kind: RoleKind,
+}
+
+/// What fills a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleKind {
+    /// One host.
+    Host,
+    /// Several hosts.
+    Hosts,
+    /// An account.
+    Account,
+}
+
+/// A variable.
+#[derive(Clone, Debug)]
+pub struct Var {
+    /// Its name.
+    pub name: String,
+    /// Its alternatives as texts with holes, when it is a choice; empty when its text is known only at run time.
+    pub arms: Vec<String>,
+}
+
+/// A process with a name.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its name.
+    pub name: String,
+    /// What is typed into it is read by this shell.
+    pub shell: Option<Shell>,
+    /// It has an elevated token.
+    pub elevated: bool,
+}
+
+/// A reference that is always there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Builtin {
+    /// `{host.name}`
+    Host(Attr),
+    /// `{user.name}`
+    User(Attr),
+    /// `{program.winword}`
+    Program(String),
+    /// `{pid.lsass}`
+    Pid(String),
+    /// `{guid}`
+    Guid,
+    /// `{hex.8}`
+    Hex(u8),
+    /// `{letters.6}`
+    Letters(u8),
+    /// `{number.1.9}`
+    Number(i32, i32),
+    /// `{word.names.service}`
+    Word(String),
+    /// `{now.iso}`
+    Now(TimeFmt),
+    /// A constant.
+    Text(&'static str),
+}
+
+/// First words of references that are always there.
+pub const BUILTIN: &[&str] = &[
+    "host", "user", "program", "pid", "guid", "hex", "letters", "number", "word", "now", "windows", "system32", "programdata",
+    "public", "taskcache", "services",
+];
+
+const TEXTS: &[(&str, &str)] = &[
+    ("windows", r"C:\Windows"),
+    ("system32", r"C:\Windows\System32"),
+    ("programdata", r"C:\ProgramData"),
+    ("public", r"C:\Users\Public"),
+    ("taskcache", r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache"),
+    ("services", r"HKLM\System\CurrentControlSet\Services"),
+];
+
+const HOST: &[(&str, Attr)] = &[
+    ("name", Attr::Name),
+    ("fqdn", Attr::Full),
+    ("ip", Attr::Ip),
+    ("domain", Attr::Domain),
+    ("netbios", Attr::Netbios),
+    ("sid", Attr::Sid),
+    ("site", Attr::Given),
+    ("role", Attr::Department),
+    ("dc", Attr::Dc),
+    ("file_server", Attr::FileServer),
+    ("guid", Attr::MachineGuid),
+    ("temp", Attr::Temp),
+];
+
+const ACCOUNT: &[(&str, Attr)] = &[
+    ("name", Attr::Name),
+    ("upn", Attr::Full),
+    ("domain", Attr::Domain),
+    ("netbios", Attr::Netbios),
+    ("sid", Attr::Sid),
+    ("profile", Attr::Profile),
+    ("display", Attr::Display),
+    ("given", Attr::Given),
+    ("family", Attr::Family),
+    ("department", Attr::Department),
+    ("home", Attr::Home),
+    ("temp", Attr::Temp),
+];
+
+const NOW: &[(&str, TimeFmt)] = &[
+    ("date", TimeFmt::Date),
+    ("isodate", TimeFmt::IsoDate),
+    ("iso", TimeFmt::Iso),
+    ("clock", TimeFmt::Clock),
+    ("minute", TimeFmt::Minute),
+    ("unix", TimeFmt::Unix),
+    ("filetime", TimeFmt::Filetime),
+];
+
+/// True when a reference begins with a word that is always there.
+pub fn builtin(reference: &str) -> bool {
+    BUILTIN.contains(&reference.split('.').next().unwrap_or_default())
+}
+
+fn fact(table: &'static [(&'static str, Attr)], what: &str, name: &str) -> Result<Attr, String> {
+    let hit = table.iter().find(|(n, _)| *n == name).map(|(_, a)| *a);
+    hit.ok_or_else(|| format!("unknown fact of {what} `{name}`; {}", suggest(name, table.iter().map(|(n, _)| *n))))
+}
+
+/// A fact about a host.
+///
+/// # Errors
+/// An unknown fact, with the nearest.
+pub fn host_fact(name: &str) -> Result<Attr, String> {
+    fact(HOST, "a host", name)
+}
+
+/// A fact about an account.
+///
+/// # Errors
+/// An unknown fact, with the nearest.
+pub fn account_fact(name: &str) -> Result<Attr, String> {
+    fact(ACCOUNT, "an account", name)
+}
+
+/// Reads a reference that begins with a word that is always there.
+///
+/// # Errors
+/// What is wrong with its form.
+pub fn parse_builtin(reference: &str) -> Result<Builtin, String> {
+    let (head, rest) = reference.split_once('.').unwrap_or((reference, ""));
+    let mut words = rest.split('.');
+    let first = words.next().unwrap_or_default();
+    let length = || first.parse::<u8>().ok().filter(|n| *n > 0);
+    let bad = |want: &str| Err(format!("`{{{reference}}}` must have the form `{{{want}}}`"));
+    if let Some((_, t)) = TEXTS.iter().find(|(n, _)| *n == head) {
+        return if rest.is_empty() { Ok(Builtin::Text(t)) } else { bad(head) };
+    }
+    match head {
+        "host" => Ok(Builtin::Host(host_fact(if rest.is_empty() { "name" } else { rest })?)),
+        "user" => Ok(Builtin::User(account_fact(if rest.is_empty() { "name" } else { rest })?)),
+        "program" if !rest.is_empty() => Ok(Builtin::Program(exe(rest))),
+        "program" => bad("program.NAME"),
+        "pid" if !rest.is_empty() => Ok(Builtin::Pid(rest.to_lowercase())),
+        "pid" => bad("pid.NAME"),
+        "guid" => Ok(Builtin::Guid),
+        "hex" => length().map_or_else(|| bad("hex.8"), |n| Ok(Builtin::Hex(n))),
+        "letters" => length().map_or_else(|| bad("letters.6"), |n| Ok(Builtin::Letters(n))),
+        "number" => match (first.parse(), words.next().unwrap_or_default().parse()) {
+            (Ok(a), Ok(b)) if a <= b => Ok(Builtin::Number(a, b)),
+            _ => bad("number.1.9"),
+        },
+        "word" if !rest.is_empty() => Ok(Builtin::Word(rest.to_owned())),
+        "word" => bad("word.LIST"),
+        _ => match NOW.iter().find(|(n, _)| *n == rest) {
+            Some((_, t)) => Ok(Builtin::Now(*t)),
+            None => Err(format!("unknown form of time `{rest}`; {}", suggest(rest, NOW.iter().map(|(n, _)| *n)))),
+        },
+    }
+}
+
+/// A program's file name: `.exe` is added when there is no extension.
+pub fn exe(name: &str) -> String {
+    let name = name.to_lowercase();
+    if name.contains('.') { name } else { format!("{name}.exe") }
+}
+
+impl Scope {
+    /// Index of a role.
+    pub fn role(&self, name: &str) -> Option<u16> {
+        self.roles.iter().position(|r| r.name == name).map(|i| i as u16)
+    }
+    /// Index of a variable.
+    pub fn var(&self, name: &str) -> Option<u16> {
+        self.vars.iter().position(|r| r.name == name).map(|i| i as u16)
+    }
+    /// Index of a named process.
+    pub fn name(&self, name: &str) -> Option<u16> {
+        self.names.iter().position(|r| r.name == name).map(|i| i as u16)
+    }
+    /// Every word a reference may begin with.
+    pub fn words(&self) -> Vec<&str> {
+        let each = self.each.iter().map(|(n, _)| &**n);
+        let own = self.roles.iter().map(|r| &*r.name).chain(self.vars.iter().map(|v| &*v.name)).filter(|n| !n.contains('.'));
+        own.chain(each).chain(BUILTIN.iter().copied()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_built_in_references() {
+        assert_eq!(parse_builtin("host"), Ok(Builtin::Host(Attr::Name)));
+        assert_eq!(parse_builtin("number.1.9.b"), Ok(Builtin::Number(1, 9)));
+        assert_eq!(parse_builtin("program.winword"), Ok(Builtin::Program("winword.exe".into())));
+        let bad: Vec<String> = ["host.nme", "hex", "hex.999", "number.9.1", "now.isso", "windows.x", "program", "word"]
+            .iter()
+            .map(|r| parse_builtin(r).unwrap_err())
+            .collect();
+        insta::assert_snapshot!(bad.join("\n"), @r"
+        unknown fact of a host `nme`; did you mean `name`?
+        `{hex}` must have the form `{hex.8}`
+        `{hex.999}` must have the form `{hex.8}`
+        `{number.9.1}` must have the form `{number.1.9}`
+        unknown form of time `isso`; did you mean `iso`?
+        `{windows.x}` must have the form `{windows}`
+        `{program}` must have the form `{program.NAME}`
+        `{word}` must have the form `{word.LIST}`
+        ");
+    }
+}
