@@ -120,8 +120,23 @@ pub struct Logon {
 
 /// Actions that are not plain activities.
 const VERBS: &[&str] = &[
-    "run", "process.access", "process.inject", "end", "connect", "resolve", "ticket", "logon", "logoff", "remote", "repeat",
-    "chance", "choose", "fork", "files", "files.rewrite", "wait",
+    "run",
+    "process.access",
+    "process.inject",
+    "end",
+    "connect",
+    "resolve",
+    "ticket",
+    "logon",
+    "logoff",
+    "remote",
+    "repeat",
+    "chance",
+    "choose",
+    "fork",
+    "files",
+    "files.rewrite",
+    "wait",
 ];
 
 /// Kinds without arguments that may be written all the same.
@@ -225,7 +240,16 @@ impl Common {
 impl Run {
     /// A command line with nothing special.
     pub fn of(command: Template) -> Run {
-        Run { command, parent: None, account: None, elevated: false, name: None, directory: None, wait: true, shell: None }
+        Run {
+            command,
+            parent: None,
+            account: None,
+            elevated: false,
+            name: None,
+            directory: None,
+            wait: true,
+            shell: None,
+        }
     }
 }
 
@@ -245,7 +269,9 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
                 name: text("name", p),
                 directory: text("directory", p),
                 wait: flag(&f, "wait", true, p),
-                shell: f.take("shell").and_then(|n| word(n, p, "shell", &[("cmd", Shell::Cmd), ("powershell", Shell::PowerShell)])),
+                shell: f
+                    .take("shell")
+                    .and_then(|n| word(n, p, "shell", &[("cmd", Shell::Cmd), ("powershell", Shell::PowerShell)])),
                 command: match command {
                     Some(c) => c,
                     None => {
@@ -295,7 +321,9 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
             f.finish(p);
             What::Connect { to: to?, port: port?, udp, out, into, server }
         }
-        "resolve" if value.as_str().is_some() => What::Resolve { name: Template::read(value, p, "`resolve`")?, exists: true },
+        "resolve" if value.as_str().is_some() => {
+            What::Resolve { name: Template::read(value, p, "`resolve`")?, exists: true }
+        }
         "resolve" => {
             let f = value.fields(p, "`resolve`")?;
             common.read(&f, p);
@@ -382,7 +410,10 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
             let f = value.fields(p, name_of(name))?;
             common.read(&f, p);
             let times = f.need(p, "count").and_then(|n| value::count(n, p, "`count`"));
-            let gap = f.take("gap").and_then(|n| value::dur(n, p, "`gap`")).unwrap_or(Dur::LogNormal { median: Span::ms(18), p99: Span::ms(700) });
+            let gap = f
+                .take("gap")
+                .and_then(|n| value::dur(n, p, "`gap`"))
+                .unwrap_or(Dur::LogNormal { median: Span::ms(18), p99: Span::ms(700) });
             let places = [("documents", FilePlace::Documents), ("data", FilePlace::Data)];
             let place = f.take("place").map_or(Some(FilePlace::Documents), |n| word(n, p, "place", &places));
             let what = if name == "files" {
@@ -448,10 +479,18 @@ fn emit(kind: Kind, value: &Node, common: &mut Common, p: &mut Problems) -> Opti
 /// The number that a word stands for in a field: `auto` is a service's start type 2.
 pub fn number_word(field: Field, text: &str) -> Option<String> {
     let words: &[(&str, u32)] = match field {
-        Field::ServiceStart | Field::ServiceOldStart => {
-            &[("boot", 0), ("system", 1), ("auto", 2), ("delayed-auto", 2), ("demand", 3), ("manual", 3), ("disabled", 4)]
+        Field::ServiceStart | Field::ServiceOldStart => &[
+            ("boot", 0),
+            ("system", 1),
+            ("auto", 2),
+            ("delayed-auto", 2),
+            ("demand", 3),
+            ("manual", 3),
+            ("disabled", 4),
+        ],
+        Field::ServiceType => {
+            &[("kernel", 1), ("filesys", 2), ("own", 16), ("share", 32), ("interact", 272), ("userown", 80)]
         }
-        Field::ServiceType => &[("kernel", 1), ("filesys", 2), ("own", 16), ("share", 32), ("interact", 272), ("userown", 80)],
         _ => &[],
     };
     if let Some((_, n)) = words.iter().find(|(w, _)| w.eq_ignore_ascii_case(text)) {

@@ -156,7 +156,8 @@ impl Parser {
     }
     fn word_is(&self, word: &str) -> bool {
         let n = word.chars().count();
-        let same = word.chars().enumerate().all(|(k, ch)| self.c.get(self.i + k).is_some_and(|c| c.eq_ignore_ascii_case(&ch)));
+        let same =
+            word.chars().enumerate().all(|(k, ch)| self.c.get(self.i + k).is_some_and(|c| c.eq_ignore_ascii_case(&ch)));
         same && self.c.get(self.i + n).is_none_or(|c| matches!(c, ' ' | '\t' | '('))
     }
     fn command(&mut self, inside: bool) -> Option<Command> {
@@ -449,7 +450,9 @@ mod tests {
     }
 
     fn show_one(c: &Command) -> String {
-        let to = |r: &[Redirect]| r.iter().map(|r| format!("{}{}", if r.append { ">>" } else { ">" }, r.target)).collect::<String>();
+        let to = |r: &[Redirect]| {
+            r.iter().map(|r| format!("{}{}", if r.append { ">>" } else { ">" }, r.target)).collect::<String>()
+        };
         match c {
             Command::Simple(s) => format!("[{}]{}", s.text, to(&s.redirects)),
             Command::Group(g, r) => format!("({}){}", show(g), to(r)),

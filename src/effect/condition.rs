@@ -47,7 +47,8 @@ impl Cond {
         match parse(text) {
             Ok(c) => Some(c),
             Err(why) => {
-                p.at(node, format!("bad condition `{text}`: {why}")).help("write for example `as == 'SYSTEM' and not remote`");
+                p.at(node, format!("bad condition `{text}`: {why}"))
+                    .help("write for example `as == 'SYSTEM' and not remote`");
                 None
             }
         }

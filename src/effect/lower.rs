@@ -12,8 +12,8 @@ use super::value::{self, Wait};
 use super::{Effects, Notes};
 use crate::activity::{Field, Kind, Type};
 use crate::world::program::{
-    AccountSel, Attr, Count, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, LogonResult, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId, Slot,
-    Timed, Tpl, Who,
+    AccountSel, Attr, Count, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, LogonResult, Op, Part as Role, Piece, REGS,
+    Reg, Script, ScriptId, Slot, Timed, Tpl, Who,
 };
 use crate::yaml::{Node, Problems};
 
@@ -43,6 +43,8 @@ pub struct Unit<'a> {
     pub randoms: u16,
     /// Commands inside commands.
     pub depth: u8,
+    /// Names that processes get when their program starts: program, name.
+    pub wanted: Vec<(String, u16)>,
 }
 
 /// Commands inside commands that are followed.
@@ -375,7 +377,12 @@ impl Unit<'_> {
     }
 
     /// Arguments of an activity; none when one needs a capture that is not there.
-    fn args(&mut self, f: &Frame, kind: Kind, args: &[(Field, Template)]) -> Result<Option<Vec<(Field, String)>>, Split> {
+    fn args(
+        &mut self,
+        f: &Frame,
+        kind: Kind,
+        args: &[(Field, Template)],
+    ) -> Result<Option<Vec<(Field, String)>>, Split> {
         let mut done = vec![];
         for (field, t) in args {
             let Some(mut text) = self.text(f, t)? else { return Ok(None) };
@@ -406,21 +413,52 @@ impl Unit<'_> {
                 Some(to) => {
                     let local = local_path(share, file);
                     let tpl = |t: &str| self.holes.tpl(t);
-                    let place = vec![(Field::ShareName, tpl(&format!(r"\\*\{share}"))), (Field::SharePath, tpl(&format!(r"\??\{}", local_path(share, ""))))];
+                    let place = vec![
+                        (Field::ShareName, tpl(&format!(r"\\*\{share}"))),
+                        (Field::SharePath, tpl(&format!(r"\??\{}", local_path(share, "")))),
+                    ];
                     let mut there: Vec<(Field, Tpl)> = vec![(Field::FilePath, tpl(&local))];
                     for (k, v) in args.iter().filter(|(k, _)| *k != Field::FilePath) {
-                        let v = if *k == Field::FileOldPath { local_path(share, super::template::file_name(v)) } else { v.clone() };
+                        let v = if *k == Field::FileOldPath {
+                            local_path(share, super::template::file_name(v))
+                        } else {
+                            v.clone()
+                        };
                         there.push((*k, tpl(&v)));
                     }
                     let part = if f.part == Role::Direct { Role::Effect } else { f.part };
-                    let emit = |kind, args| Timed { after: value::ms(1, 8), part, op: Op::Emit { by: Who::System, kind, args } };
+                    let emit = |kind, args| Timed {
+                        after: value::ms(1, 8),
+                        part,
+                        op: Op::Emit { by: Who::System, kind, args },
+                    };
                     let script = vec![emit(Kind::ShareAccess, place), emit(kind, there)];
                     let then = Some(self.library.script(script));
-                    let (bytes_out, bytes_in) = (Count::LogNormal { median: 60_000.0, p99: 4e6 }, Count::LogNormal { median: 4000.0, p99: 60_000.0 });
-                    let op = Op::Connect { by: Who::System, to: Dest::Host(to), port: 445, udp: false, bytes_out, bytes_in, server: Some(Who::System) };
+                    let (bytes_out, bytes_in) = (
+                        Count::LogNormal { median: 60_000.0, p99: 4e6 },
+                        Count::LogNormal { median: 4000.0, p99: 60_000.0 },
+                    );
+                    let op = Op::Connect {
+                        by: Who::System,
+                        to: Dest::Host(to),
+                        port: 445,
+                        udp: false,
+                        bytes_out,
+                        bytes_in,
+                        server: Some(Who::System),
+                    };
                     push(out, after, f.part, op);
                     let (account, logon_type) = (AccountSel::Actor, 3);
-                    let op = Op::Logon { host: to, account, logon_type, result: LogonResult::Ok, ntlm: false, explicit: false, hold: value::ms(9_000, 16_000), then };
+                    let op = Op::Logon {
+                        host: to,
+                        account,
+                        logon_type,
+                        result: LogonResult::Ok,
+                        ntlm: false,
+                        explicit: false,
+                        hold: value::ms(9_000, 16_000),
+                        then,
+                    };
                     push(out, value::ms(2, 12), f.part, op);
                     return;
                 }
@@ -445,7 +483,11 @@ impl Unit<'_> {
         if path.starts_with('\\') {
             return format!("C:{path}");
         }
-        let cwd = if f.cwd.is_empty() { self.holes.put(Piece::Slot(Slot::User(Attr::Profile), vec![])) } else { f.cwd.clone() };
+        let cwd = if f.cwd.is_empty() {
+            self.holes.put(Piece::Slot(Slot::User(Attr::Profile), vec![]))
+        } else {
+            f.cwd.clone()
+        };
         let mut rest = path.as_str();
         let mut base = cwd.as_str();
         loop {
@@ -615,14 +657,20 @@ impl Unit<'_> {
         }
         let (head, attr) = name.split_once('.').unwrap_or((name, ""));
         if f.locals.is_none() {
-            if let Some(i) = self.scope.var(name).filter(|_| attr.is_empty()) {
+            if let Some(i) = self.scope.var(name) {
                 return Some(self.var(i));
             }
             let each = self.scope.each.clone().filter(|(n, _)| n == head);
             let role = self.scope.role(head);
-            if let Some(kind) = each.as_ref().map(|(_, i)| self.scope.roles[*i as usize].kind).or(role.map(|i| self.scope.roles[i as usize].kind)) {
+            if let Some(kind) = each
+                .as_ref()
+                .map(|(_, i)| self.scope.roles[*i as usize].kind)
+                .or(role.map(|i| self.scope.roles[i as usize].kind))
+            {
                 if kind == RoleKind::Hosts && each.is_none() {
-                    self.problems.at(node, format!("role `{head}` has several members")).help(format!("write `each: {head}, as: m` and `{{m.name}}`"));
+                    self.problems
+                        .at(node, format!("role `{head}` has several members"))
+                        .help(format!("write `each: {head}, as: m` and `{{m.name}}`"));
                     return Some(String::new());
                 }
                 let attr = if attr.is_empty() { "name" } else { attr };
@@ -637,8 +685,7 @@ impl Unit<'_> {
                 });
             }
             if !scope::builtin(name) {
-                let words: Vec<String> = self.scope.words().into_iter().map(str::to_owned).collect();
-                self.problems.unknown(node, "role, variable or reference", head, words.iter().map(|w| &**w));
+                self.problems.unknown(node, "role, variable or reference", head, self.scope.words());
                 return Some(String::new());
             }
         }
@@ -698,11 +745,15 @@ impl Unit<'_> {
     /// The variable with alternatives that a text's first hole is, if it is one.
     pub fn choice(&self, text: &str) -> Option<u16> {
         text.chars().filter_map(|c| self.holes.get(c)).find_map(|p| match p {
-            Piece::Slot(Slot::Var(i), _) if (*i as usize) < self.scope.vars.len() && self.scope.vars[*i as usize].arms.len() > 1 => {
+            Piece::Slot(Slot::Var(i), _)
+                if (*i as usize) < self.scope.vars.len() && self.scope.vars[*i as usize].arms.len() > 1 =>
+            {
                 Some(*i)
             }
             Piece::Group(t, _) => t.0.iter().find_map(|p| match p {
-                Piece::Slot(Slot::Var(i), _) if self.scope.vars.get(*i as usize).is_some_and(|v| v.arms.len() > 1) => Some(*i),
+                Piece::Slot(Slot::Var(i), _) if self.scope.vars.get(*i as usize).is_some_and(|v| v.arms.len() > 1) => {
+                    Some(*i)
+                }
                 _ => None,
             }),
             _ => None,
@@ -745,15 +796,16 @@ impl Unit<'_> {
         {
             return Who::Named(i);
         }
-        if let Some(s) = lower.strip_prefix("service.").or_else(|| lower.strip_prefix("svchost.").filter(|s| *s != "exe")) {
+        if let Some(s) =
+            lower.strip_prefix("service.").or_else(|| lower.strip_prefix("svchost.").filter(|s| *s != "exe"))
+        {
             return Who::Service(self.library.name(s));
         }
         if lower.contains('.') || has_hole(&lower) || f.locals.is_some() {
             return Who::Image(self.library.name(&scope::exe(super::template::file_name(&lower))));
         }
-        let own: Vec<String> = self.scope.names.iter().map(|n| n.name.clone()).collect();
         let words = ["self", "parent", "shell", "system", "actor"];
-        self.problems.unknown(node, "process", word, own.iter().map(|n| &**n).chain(words));
+        self.problems.unknown(node, "process", word, self.scope.process_names().into_iter().chain(words));
         Who::Reg(0)
     }
 
@@ -798,9 +850,8 @@ impl Unit<'_> {
     fn host_named(&mut self, text: &str, t: &Template) -> Option<HostSel> {
         let hit = self.host_of(text);
         if hit.is_none() && t.as_lit().is_some() {
-            let roles: Vec<String> = self.scope.roles.iter().map(|r| r.name.clone()).collect();
             let words = ["here", "dc", "file_server", "any.ROLE"];
-            self.problems.unknown(&t.node, "host", text, roles.iter().map(|r| &**r).chain(words));
+            self.problems.unknown(&t.node, "host", text, self.scope.role_names().into_iter().chain(words));
         }
         hit
     }
@@ -810,8 +861,8 @@ impl Unit<'_> {
         let Some(text) = self.text(f, t)? else { return Ok(None) };
         let hit = self.account_of(&text);
         if hit.is_none() && t.as_lit().is_some() {
-            let roles: Vec<String> = self.scope.roles.iter().map(|r| r.name.clone()).collect();
-            self.problems.unknown(&t.node, "account", &text, roles.iter().map(|r| &**r).chain(ACCOUNTS.iter().map(|(n, _)| *n)));
+            let words = ACCOUNTS.iter().map(|(n, _)| *n);
+            self.problems.unknown(&t.node, "account", &text, self.scope.role_names().into_iter().chain(words));
         }
         Ok(hit)
     }
@@ -829,7 +880,9 @@ impl Unit<'_> {
             return Some(AccountSel::Role(i));
         }
         match self.holes.only(name)? {
-            Piece::Slot(Slot::Role(i, Attr::Name | Attr::Full), f) if f.iter().all(|f| matches!(f, Fmt::Lower | Fmt::Upper)) => {
+            Piece::Slot(Slot::Role(i, Attr::Name | Attr::Full), f)
+                if f.iter().all(|f| matches!(f, Fmt::Lower | Fmt::Upper)) =>
+            {
                 Some(AccountSel::Role(*i))
             }
             Piece::Slot(Slot::User(Attr::Name | Attr::Full), _) => Some(AccountSel::Actor),

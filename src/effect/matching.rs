@@ -145,7 +145,8 @@ fn read<'a>(e: &Effect, args: &'a Args) -> (BTreeMap<String, String>, Vec<&'a st
     }
     for (k, n) in &e.take {
         let Key::Position(at) = k else { continue };
-        let at = if *at > 0 { (*at as usize).checked_sub(1) } else { plain.len().checked_sub(at.unsigned_abs() as usize) };
+        let at =
+            if *at > 0 { (*at as usize).checked_sub(1) } else { plain.len().checked_sub(at.unsigned_abs() as usize) };
         if let Some(v) = at.and_then(|i| plain.get(i)) {
             got.entry(n.clone()).or_insert((*v).to_owned());
         }
@@ -208,31 +209,52 @@ mod tests {
     }
 
     fn take(e: &Effect, line: &str) -> Option<String> {
-        captures(e, &Args::native(line)).map(|c| c.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "))
+        captures(e, &Args::native(line))
+            .map(|c| c.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "))
     }
 
     #[test]
     fn options_in_every_style() {
-        let e = effect("{effect: a, match: {image: x, args: {has: /create}}, args: {style: slash, take: {/tn: n, /tr: r}, flags: {/f: force}}}");
+        let e = effect(
+            "{effect: a, match: {image: x, args: {has: /create}}, args: {style: slash, take: {/tn: n, /tr: r}, flags: {/f: force}}}",
+        );
         assert_eq!(take(&e, r#"/create /tn Up /tr "C:\a b.exe /x" /F"#).unwrap(), r"force=true n=Up r=C:\a b.exe /x");
         assert_eq!(take(&e, "-Create -tn:Up").unwrap(), "n=Up");
         assert_eq!(take(&e, "/tn Up"), None);
-        let e = effect("{effect: a, match: {image: x}, args: {style: dash, take: {-o: o, --url: u, 1: first, -1: last}}}");
+        let e =
+            effect("{effect: a, match: {image: x}, args: {style: dash, take: {-o: o, --url: u, 1: first, -1: last}}}");
         assert_eq!(take(&e, "-o out --url=http://h:1/ a -s b").unwrap(), "first=a last=b o=out u=http://h:1/");
-        let e = effect("{effect: a, match: {image: sc, args: {position: {1: create}}}, args: {style: equals, take: {2: n, binpath: b, start: s}}}");
+        let e = effect(
+            "{effect: a, match: {image: sc, args: {position: {1: create}}}, args: {style: equals, take: {2: n, binpath: b, start: s}}}",
+        );
         assert_eq!(take(&e, r#"create svc binPath= "C:\x y.exe" start= auto"#).unwrap(), r"b=C:\x y.exe n=svc s=auto");
         assert_eq!(take(&e, r"create svc binPath=C:\x.exe").unwrap(), r"b=C:\x.exe n=svc");
-        let e = effect("{effect: a, match: {image: net, args: {position: {1: [user, users]}, has: /add}}, args: {style: words, take: {2: n, 3: pw}}}");
+        let e = effect(
+            "{effect: a, match: {image: net, args: {position: {1: [user, users]}, has: /add}}, args: {style: words, take: {2: n, 3: pw}}}",
+        );
         assert_eq!(take(&e, "user bob Pa$$ /add").unwrap(), "n=bob pw=Pa$$");
-        let e = effect("{effect: a, match: {image: psexec}, args: {style: dash, take: {1: host, 2..: rest, -u: user}, flags: {-s: system}}}");
-        assert_eq!(take(&e, r#"\\ws1 -u adm -s cmd /c "echo hi" -x"#).unwrap(), r#"host=\\ws1 rest=cmd /c "echo hi" -x system=true user=adm"#);
-        let e = effect(r#"{effect: a, match: {image: rundll32, args: {regex: '^"?(?<dll>[^",]+)"?,\s*(?<entry>\S+)'}}}"#);
+        let e = effect(
+            "{effect: a, match: {image: psexec}, args: {style: dash, take: {1: host, 2..: rest, -u: user}, flags: {-s: system}}}",
+        );
+        assert_eq!(
+            take(&e, r#"\\ws1 -u adm -s cmd /c "echo hi" -x"#).unwrap(),
+            r#"host=\\ws1 rest=cmd /c "echo hi" -x system=true user=adm"#
+        );
+        let e =
+            effect(r#"{effect: a, match: {image: rundll32, args: {regex: '^"?(?<dll>[^",]+)"?,\s*(?<entry>\S+)'}}}"#);
         assert_eq!(take(&e, r#""C:\a b.dll",Run x"#).unwrap(), r"dll=C:\a b.dll entry=Run");
     }
 
     #[test]
     fn globs() {
-        for (p, t, want) in [("*", "", true), ("a*c", "ABC", true), ("a*c", "abd", false), ("*.lock", "x.lock", true), ("", "a", false), ("**a", "ba", true)] {
+        for (p, t, want) in [
+            ("*", "", true),
+            ("a*c", "ABC", true),
+            ("a*c", "abd", false),
+            ("*.lock", "x.lock", true),
+            ("", "a", false),
+            ("**a", "ba", true),
+        ] {
             assert_eq!(glob(p, t), want, "{p} {t}");
         }
     }

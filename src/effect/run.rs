@@ -37,6 +37,8 @@ pub struct Started {
     pub image: String,
     /// What was typed.
     pub exec: Exec,
+    /// It has a name: later steps use it, so it stays.
+    pub named: bool,
 }
 
 /// How a program ends.
@@ -50,19 +52,60 @@ pub enum End {
 
 /// Programs without a console: a shell goes on at once.
 const WINDOWED: &[&str] = &[
-    "explorer.exe", "notepad.exe", "calc.exe", "mspaint.exe", "winword.exe", "excel.exe", "powerpnt.exe", "outlook.exe",
-    "chrome.exe", "msedge.exe", "firefox.exe", "mstsc.exe", "mmc.exe", "taskmgr.exe", "regedit.exe", "control.exe",
-    "mshta.exe", "wscript.exe", "rundll32.exe", "teams.exe", "acrord32.exe", "acrobat.exe",
+    "explorer.exe",
+    "notepad.exe",
+    "calc.exe",
+    "mspaint.exe",
+    "winword.exe",
+    "excel.exe",
+    "powerpnt.exe",
+    "outlook.exe",
+    "chrome.exe",
+    "msedge.exe",
+    "firefox.exe",
+    "mstsc.exe",
+    "mmc.exe",
+    "taskmgr.exe",
+    "regedit.exe",
+    "control.exe",
+    "mshta.exe",
+    "wscript.exe",
+    "rundll32.exe",
+    "teams.exe",
+    "acrord32.exe",
+    "acrobat.exe",
 ];
 
 /// Programs that open documents: extension, program.
 const OPENERS: &[(&str, &str)] = &[
-    ("vbs", "wscript.exe"), ("vbe", "wscript.exe"), ("js", "wscript.exe"), ("jse", "wscript.exe"), ("wsf", "wscript.exe"),
-    ("hta", "mshta.exe"), ("msi", "msiexec.exe"), ("doc", "winword.exe"), ("docx", "winword.exe"), ("docm", "winword.exe"),
-    ("rtf", "winword.exe"), ("xls", "excel.exe"), ("xlsx", "excel.exe"), ("xlsm", "excel.exe"), ("csv", "excel.exe"),
-    ("ppt", "powerpnt.exe"), ("pptx", "powerpnt.exe"), ("pdf", "msedge.exe"), ("htm", "msedge.exe"), ("html", "msedge.exe"),
-    ("txt", "notepad.exe"), ("log", "notepad.exe"), ("ini", "notepad.exe"), ("ps1", "notepad.exe"), ("reg", "regedit.exe"),
-    ("msc", "mmc.exe"), ("cpl", "control.exe"), ("chm", "hh.exe"),
+    ("vbs", "wscript.exe"),
+    ("vbe", "wscript.exe"),
+    ("js", "wscript.exe"),
+    ("jse", "wscript.exe"),
+    ("wsf", "wscript.exe"),
+    ("hta", "mshta.exe"),
+    ("msi", "msiexec.exe"),
+    ("doc", "winword.exe"),
+    ("docx", "winword.exe"),
+    ("docm", "winword.exe"),
+    ("rtf", "winword.exe"),
+    ("xls", "excel.exe"),
+    ("xlsx", "excel.exe"),
+    ("xlsm", "excel.exe"),
+    ("csv", "excel.exe"),
+    ("ppt", "powerpnt.exe"),
+    ("pptx", "powerpnt.exe"),
+    ("pdf", "msedge.exe"),
+    ("htm", "msedge.exe"),
+    ("html", "msedge.exe"),
+    ("txt", "notepad.exe"),
+    ("log", "notepad.exe"),
+    ("ini", "notepad.exe"),
+    ("ps1", "notepad.exe"),
+    ("reg", "regedit.exe"),
+    ("msc", "mmc.exe"),
+    ("cpl", "control.exe"),
+    ("chm", "hh.exe"),
 ];
 
 impl Exec {
@@ -83,7 +126,15 @@ impl Unit<'_> {
     ///
     /// # Errors
     /// [`Split`] when a variable's alternatives compile differently.
-    pub fn command(&mut self, f: &Frame, line: &str, name: Option<u16>, wait: bool, node: &Node, out: &mut Script) -> Result<(), Split> {
+    pub fn command(
+        &mut self,
+        f: &Frame,
+        line: &str,
+        name: Option<u16>,
+        wait: bool,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<(), Split> {
         match f.shell {
             Some(Shell::Cmd) => {
                 let mut inner = Frame { shell: None, ..f.clone() };
@@ -98,7 +149,15 @@ impl Unit<'_> {
     }
 
     /// Starts a program, plays what it does and ends it. Returns whether it is gone.
-    pub fn create_process(&mut self, f: &Frame, exec: Exec, name: Option<u16>, wait: bool, node: &Node, out: &mut Script) -> Result<End, Split> {
+    pub fn create_process(
+        &mut self,
+        f: &Frame,
+        exec: Exec,
+        name: Option<u16>,
+        wait: bool,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         if exec.token.trim().is_empty() {
             return Ok(End::Exits(0, value::NONE));
         }
@@ -107,27 +166,36 @@ impl Unit<'_> {
             return Ok(End::Exits(0, value::NONE));
         }
         let started = self.start(f, exec, name, node, out)?;
-        if !wait && name.is_none() {
+        if !wait && !started.named {
             let reg = started.reg;
             let mut script = vec![];
             let end = self.play(&started, node, &mut script)?;
-            self.close(&started, end, false, &mut script);
+            self.close(&started, end, &mut script);
             let script = self.library.script(script);
             push(out, value::NONE, Part::Effect, Op::Fork { script });
             self.free(reg);
             return Ok(End::Stays);
         }
         let end = self.play(&started, node, out)?;
-        Ok(self.close(&started, end, name.is_some(), out))
+        Ok(self.close(&started, end, out))
     }
 
     /// Starts a program; its register is taken until [`Unit::close`].
-    pub fn start(&mut self, f: &Frame, exec: Exec, name: Option<u16>, node: &Node, out: &mut Script) -> Result<Started, Split> {
+    pub fn start(
+        &mut self,
+        f: &Frame,
+        exec: Exec,
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<Started, Split> {
         if let Some(var) = self.choice(&exec.token) {
             return Err(Split(var));
         }
         let exec = self.opened(exec);
         let (image, path) = self.image(f, &exec.token, node);
+        let asked = self.wanted.iter().position(|(i, _)| *i == image);
+        let name = name.or_else(|| asked.map(|i| self.wanted.remove(i).1));
         let reg = self.reg(node);
         let elevated = f.elevated;
         let system = matches!(f.account, AccountSel::System | AccountSel::LocalService | AccountSel::NetworkService);
@@ -169,8 +237,7 @@ impl Unit<'_> {
             n.elevated |= elevated;
             n.shell = shell.filter(|s| super::run_cmd::interactive(*s, &exec.rest));
         }
-        // a name may also have been asked for by image: `names: {beacon: rundll32.exe}`
-        Ok(Started { frame, reg, image, exec })
+        Ok(Started { frame, reg, image, exec, named: name.is_some() })
     }
 
     /// A document or script that was typed as a program is given to the program that opens it.
@@ -178,7 +245,11 @@ impl Unit<'_> {
         let Some(ext) = exec.extension() else { return exec };
         if matches!(&*ext, "bat" | "cmd") {
             let line = format!("C:\\Windows\\system32\\cmd.exe /c \"{}\"", exec.line.trim_end());
-            return Exec { token: r"C:\Windows\system32\cmd.exe".into(), rest: format!(" /c \"{}\"", exec.line.trim_end()), line };
+            return Exec {
+                token: r"C:\Windows\system32\cmd.exe".into(),
+                rest: format!(" /c \"{}\"", exec.line.trim_end()),
+                line,
+            };
         }
         let Some((_, program)) = OPENERS.iter().find(|(e, _)| *e == ext) else { return exec };
         let path = self.library.name(program);
@@ -205,13 +276,20 @@ impl Unit<'_> {
             return (String::new(), Some(self.holes.tpl(&path)));
         }
         let image = if name.contains('.') { name.trim_end_matches('.').to_owned() } else { format!("{name}.exe") };
-        let known = self.effects.knows(&image) || self.names.programs.contains(&*image) || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe");
+        let known = self.effects.knows(&image)
+            || self.names.programs.contains(&*image)
+            || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe");
         if !known {
-            self.notes.at(node, format!("no effect and no known program `{image}`: it is started and leaves nothing else"));
+            self.notes
+                .at(node, format!("no effect and no known program `{image}`: it is started and leaves nothing else"));
         }
         let lower = token.to_lowercase();
         let usual = ["c:\\windows\\system32\\", "c:\\windows\\"];
-        let at_home = known && usual.iter().any(|d| lower.strip_prefix(d).is_some_and(|r| !r.contains('\\')) || lower.starts_with("c:\\windows\\system32\\w"));
+        let at_home = known
+            && usual.iter().any(|d| {
+                lower.strip_prefix(d).is_some_and(|r| !r.contains('\\'))
+                    || lower.starts_with("c:\\windows\\system32\\w")
+            });
         if !token.contains('\\') || at_home {
             return (image, None);
         }
@@ -230,7 +308,8 @@ impl Unit<'_> {
 
     fn loose(&mut self, f: &Frame, token: &str) -> String {
         let temp = self.holes.put(Piece::Slot(Slot::User(Attr::Temp), vec![]));
-        let dir = if f.cwd.is_empty() || f.cwd.eq_ignore_ascii_case(r"C:\Windows\System32") { temp } else { f.cwd.clone() };
+        let dir =
+            if f.cwd.is_empty() || f.cwd.eq_ignore_ascii_case(r"C:\Windows\System32") { temp } else { f.cwd.clone() };
         format!("{dir}\\{token}")
     }
 
@@ -269,8 +348,8 @@ impl Unit<'_> {
     }
 
     /// Ends a started program unless it has a name (then it stays); gives its register back.
-    pub fn close(&mut self, s: &Started, end: End, named: bool, out: &mut Script) -> End {
-        let end = if named { End::Stays } else { end };
+    pub fn close(&mut self, s: &Started, end: End, out: &mut Script) -> End {
+        let end = if s.named { End::Stays } else { end };
         if let End::Exits(code, after) = end {
             push(out, after, s.frame.part, Op::Exit { who: Who::Reg(s.reg), code });
         }
@@ -295,10 +374,17 @@ impl Unit<'_> {
         out: &mut Script,
     ) -> Result<End, Split> {
         let mut locals = Locals { text: got, remote: false, elevated: f.elevated };
-        for (name, text) in [("command_line", &exec.line), ("arguments", &args.line), ("image", &exec.token), ("directory", &f.cwd)] {
+        for (name, text) in
+            [("command_line", &exec.line), ("arguments", &args.line), ("image", &exec.token), ("directory", &f.cwd)]
+        {
             locals.text.entry(name.to_owned()).or_insert_with(|| text.clone());
         }
-        let mut frame = Frame { locals: Some(Rc::new(locals.clone())), draws: Rc::default(), pace: Dur::Range(Span::us(250), Span::ms(4)), ..f.clone() };
+        let mut frame = Frame {
+            locals: Some(Rc::new(locals.clone())),
+            draws: Rc::default(),
+            pace: Dur::Range(Span::us(250), Span::ms(4)),
+            ..f.clone()
+        };
         for (name, t) in &e.defaults {
             if !locals.text.contains_key(name)
                 && let Some(text) = self.text(&frame, t)?
@@ -344,7 +430,8 @@ impl Unit<'_> {
             // another machine asks for rights there, which the caller's account decides, not this token
             let denied = elevation && !locals.elevated && !locals.remote;
             if denied {
-                self.notes.at(node, format!("`{}` fails: effect `{}` needs `elevated: true`", self.shown(&exec.line), e.id));
+                self.notes
+                    .at(node, format!("`{}` fails: effect `{}` needs `elevated: true`", self.shown(&exec.line), e.id));
             }
             if denied || need.that.as_ref().is_some_and(|c| !c.holds(&locals)) {
                 self.actions(&frame, &need.does, out)?;
@@ -356,7 +443,9 @@ impl Unit<'_> {
             Some(Some(host)) if host != HostSel::Here => {
                 let (there, here): (Vec<_>, Vec<_>) = e.does.iter().cloned().partition(|a| {
                     matches!(a.what, super::action::What::Run(_))
-                        || a.by.as_ref().is_some_and(|b| !matches!(b.as_lit(), Some("self" | "parent" | "shell" | "actor")))
+                        || a.by
+                            .as_ref()
+                            .is_some_and(|b| !matches!(b.as_lit(), Some("self" | "parent" | "shell" | "actor")))
                 });
                 self.actions(&frame, &here, out)?;
                 if !there.is_empty() {
@@ -376,7 +465,12 @@ impl Unit<'_> {
             }
             // a host that is none of ours does not answer
             Some(None) => {
-                let own: Vec<_> = e.does.iter().filter(|a| a.by.is_none() && !matches!(a.what, super::action::What::Run(_))).cloned().collect();
+                let own: Vec<_> = e
+                    .does
+                    .iter()
+                    .filter(|a| a.by.is_none() && !matches!(a.what, super::action::What::Run(_)))
+                    .cloned()
+                    .collect();
                 self.actions(&frame, &own, out)?;
             }
             _ => self.actions(&frame, &e.does, out)?,

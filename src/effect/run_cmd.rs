@@ -19,9 +19,9 @@ const ROUNDS_MAX: usize = 24;
 
 /// Builtins that leave nothing a sensor sees.
 const QUIET: &[&str] = &[
-    "assoc", "break", "chcp", "chdir", "cls", "color", "date", "dir", "dpath", "echo", "echo.", "endlocal", "ftype", "goto", "keys",
-    "md", "mkdir", "path", "pause", "popd", "prompt", "rd", "rem", "rmdir", "setlocal", "shift", "time", "title", "type", "ver",
-    "verify", "vol", "mklink", "::",
+    "assoc", "break", "chcp", "chdir", "cls", "color", "date", "dir", "dpath", "echo", "echo.", "endlocal", "ftype",
+    "goto", "keys", "md", "mkdir", "path", "pause", "popd", "prompt", "rd", "rem", "rmdir", "setlocal", "shift",
+    "time", "title", "type", "ver", "verify", "vol", "mklink", "::",
 ];
 
 /// True when a shell started with these arguments reads what is typed.
@@ -76,12 +76,26 @@ impl Unit<'_> {
     }
 
     /// Text typed in cmd.exe.
-    pub(super) fn cmd_text(&mut self, f: &mut Frame, text: &str, name: Option<u16>, node: &Node, out: &mut Script) -> Result<(), Split> {
+    pub(super) fn cmd_text(
+        &mut self,
+        f: &mut Frame,
+        text: &str,
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<(), Split> {
         f.lead = ms(3, 22);
         self.cmd_run(f, text, name, node, out).map(|_| ())
     }
 
-    fn cmd_run(&mut self, f: &mut Frame, text: &str, name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+    fn cmd_run(
+        &mut self,
+        f: &mut Frame,
+        text: &str,
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         let mut last = End::Exits(0, value::NONE);
         // a batch file is expanded line by line, so that `set` counts for the lines after it
         for line in logical_lines(text) {
@@ -91,7 +105,14 @@ impl Unit<'_> {
         Ok(last)
     }
 
-    fn items(&mut self, f: &mut Frame, items: &[Item], name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+    fn items(
+        &mut self,
+        f: &mut Frame,
+        items: &[Item],
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         let mut last = End::Exits(0, value::NONE);
         let mut code = 0;
         for item in items {
@@ -116,14 +137,25 @@ impl Unit<'_> {
     }
 
     /// All programs of a pipe start at once; a builtin in it runs in a cmd.exe of its own.
-    fn cmd_pipe(&mut self, f: &mut Frame, pipe: &[Command], name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+    fn cmd_pipe(
+        &mut self,
+        f: &mut Frame,
+        pipe: &[Command],
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         let mut running: Vec<Started> = vec![];
         for c in pipe {
             let exec = match c {
                 Command::Simple(s) if !self.is_builtin(&s.text) => external(&s.text),
                 Command::Simple(s) => {
                     let rest = format!(r#"  /S /D /c" {}""#, s.text.trim_start());
-                    Exec { line: format!(r"C:\Windows\system32\cmd.exe{rest}"), token: r"C:\Windows\system32\cmd.exe".into(), rest }
+                    Exec {
+                        line: format!(r"C:\Windows\system32\cmd.exe{rest}"),
+                        token: r"C:\Windows\system32\cmd.exe".into(),
+                        rest,
+                    }
                 }
                 _ => continue,
             };
@@ -133,10 +165,12 @@ impl Unit<'_> {
         let mut last = End::Exits(0, value::NONE);
         for (i, s) in running.iter().enumerate() {
             let mut end = self.play(s, node, out)?;
-            if i > 0 && let End::Exits(code, _) = end {
+            if i > 0
+                && let End::Exits(code, _) = end
+            {
                 end = End::Exits(code, ms(1, 12));
             }
-            last = self.close(s, end, name.is_some() && i == 0, out);
+            last = self.close(s, end, out);
         }
         for c in pipe {
             if let Command::Simple(s) = c {
@@ -146,7 +180,15 @@ impl Unit<'_> {
         Ok(last)
     }
 
-    fn cmd_command(&mut self, f: &mut Frame, c: &Command, name: Option<u16>, node: &Node, code: u32, out: &mut Script) -> Result<End, Split> {
+    fn cmd_command(
+        &mut self,
+        f: &mut Frame,
+        c: &Command,
+        name: Option<u16>,
+        node: &Node,
+        code: u32,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         match c {
             Command::Group(items, redirects) => {
                 self.redirects(f, redirects, out)?;
@@ -161,7 +203,14 @@ impl Unit<'_> {
         }
     }
 
-    fn cmd_simple(&mut self, f: &mut Frame, s: &Simple, name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+    fn cmd_simple(
+        &mut self,
+        f: &mut Frame,
+        s: &Simple,
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         self.redirects(f, &s.redirects, out)?;
         let (word, rest) = cmd::first_word(&s.text);
         let (lower, rest) = builtin_word(word, rest);
@@ -169,10 +218,17 @@ impl Unit<'_> {
             "" => return Ok(End::Exits(0, value::NONE)),
             "exit" => {
                 Rc::make_mut(&mut f.env).insert("\0EXIT".into(), String::new());
-                return Ok(End::Exits(argv::split(&rest).last().and_then(|n| n.parse().ok()).unwrap_or(0), value::NONE));
+                return Ok(End::Exits(
+                    argv::split(&rest).last().and_then(|n| n.parse().ok()).unwrap_or(0),
+                    value::NONE,
+                ));
             }
             "cd" | "chdir" | "pushd" => {
-                let to = strip_prefix_ignore_case(rest.trim(), "/d ").unwrap_or(rest.trim()).trim().trim_matches('"').to_owned();
+                let to = strip_prefix_ignore_case(rest.trim(), "/d ")
+                    .unwrap_or(rest.trim())
+                    .trim()
+                    .trim_matches('"')
+                    .to_owned();
                 if !to.is_empty() {
                     f.cwd = self.full_path(f, &to).trim_end_matches('\\').to_owned();
                 }
@@ -212,10 +268,30 @@ impl Unit<'_> {
         let (word, rest) = cmd::first_word(text);
         let (lower, _) = builtin_word(word, rest);
         QUIET.contains(&&*lower)
-            || matches!(&*lower, "cd" | "pushd" | "set" | "call" | "start" | "copy" | "move" | "del" | "erase" | "ren" | "rename" | "exit")
+            || matches!(
+                &*lower,
+                "cd" | "pushd"
+                    | "set"
+                    | "call"
+                    | "start"
+                    | "copy"
+                    | "move"
+                    | "del"
+                    | "erase"
+                    | "ren"
+                    | "rename"
+                    | "exit"
+            )
     }
 
-    fn cmd_start(&mut self, f: &mut Frame, rest: &str, name: Option<u16>, node: &Node, out: &mut Script) -> Result<End, Split> {
+    fn cmd_start(
+        &mut self,
+        f: &mut Frame,
+        rest: &str,
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         let mut text = rest.trim_start();
         let mut wait = false;
         if text.starts_with('"') {
@@ -251,7 +327,8 @@ impl Unit<'_> {
     }
 
     fn cmd_files(&mut self, f: &mut Frame, verb: &str, rest: &str, out: &mut Script) -> Result<(), Split> {
-        let mut args: Vec<String> = argv::split(&rest.replace('\\', "\u{1}")).iter().map(|a| a.replace('\u{1}', "\\")).collect();
+        let mut args: Vec<String> =
+            argv::split(&rest.replace('\\', "\u{1}")).iter().map(|a| a.replace('\u{1}', "\\")).collect();
         args.retain(|a| !(a.starts_with('/') && a.len() <= 4));
         match (verb, &args[..]) {
             ("del" | "erase", list) => {
@@ -297,7 +374,12 @@ impl Unit<'_> {
             }
             if let Some(pipe) = lower.strip_prefix(r"\\.\pipe\") {
                 let name = self.holes.tpl(&format!("\\{}", &r.target[r.target.len() - pipe.len()..]));
-                push(out, ms(1, 5), f.part, Op::Emit { by: f.me, kind: Kind::PipeConnect, args: vec![(Field::PipeName, name)] });
+                push(
+                    out,
+                    ms(1, 5),
+                    f.part,
+                    Op::Emit { by: f.me, kind: Kind::PipeConnect, args: vec![(Field::PipeName, name)] },
+                );
                 continue;
             }
             let path = self.full_path(f, &r.target);
@@ -308,7 +390,13 @@ impl Unit<'_> {
     }
 
     /// A thing done to a file by the process of a frame.
-    pub(super) fn file(&mut self, f: &Frame, kind: Kind, args: &[(Field, String)], out: &mut Script) -> Result<(), Split> {
+    pub(super) fn file(
+        &mut self,
+        f: &Frame,
+        kind: Kind,
+        args: &[(Field, String)],
+        out: &mut Script,
+    ) -> Result<(), Split> {
         let args = args.iter().map(|(k, v)| (*k, v.clone())).collect();
         self.emit(f, f.me, kind, args, Dur::Range(Span::us(400), Span::ms(6)), out);
         Ok(())
@@ -337,7 +425,12 @@ impl Unit<'_> {
             }
             self.notes.at(node, "`for /f` depends on output: its body is not played");
         } else {
-            values = l.list.split([' ', ',', ';', '\n', '\t']).filter(|t| !t.is_empty() && !t.contains(['*', '?'])).map(str::to_owned).collect();
+            values = l
+                .list
+                .split([' ', ',', ';', '\n', '\t'])
+                .filter(|t| !t.is_empty() && !t.contains(['*', '?']))
+                .map(str::to_owned)
+                .collect();
             values.truncate(ROUNDS_MAX);
         }
         let mut last = End::Exits(0, value::NONE);

@@ -17,7 +17,13 @@ use crate::yaml::Node;
 
 impl Unit<'_> {
     /// powershell.exe started with arguments.
-    pub(super) fn powershell_program(&mut self, s: &Started, args: &Args, node: &Node, out: &mut Script) -> Result<End, Split> {
+    pub(super) fn powershell_program(
+        &mut self,
+        s: &Started,
+        args: &Args,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         let p = powershell::params(&args.argv);
         let f = Frame { lead: ms(15, 70), pace: ms(3, 25), ..s.frame.clone() };
         // the engine loads its assemblies before it runs anything
@@ -52,7 +58,12 @@ impl Unit<'_> {
     /// A script file is read; what is in it is not known here.
     fn file_script(&mut self, f: &Frame, path: &str, out: &mut Script) {
         let text = self.holes.tpl(&format!("& '{path}'"));
-        push(out, ms(5, 40), f.part, Op::Emit { by: f.me, kind: Kind::ScriptBlock, args: vec![(Field::ScriptText, text)] });
+        push(
+            out,
+            ms(5, 40),
+            f.part,
+            Op::Emit { by: f.me, kind: Kind::ScriptBlock, args: vec![(Field::ScriptText, text)] },
+        );
         push(out, ms(150, 2400), f.part, Op::Wait);
     }
 
@@ -77,7 +88,15 @@ impl Unit<'_> {
     }
 
     /// Text run by PowerShell: one script block, then its commands.
-    pub(super) fn powershell_text(&mut self, f: &mut Frame, text: &str, path: Option<&str>, name: Option<u16>, node: &Node, out: &mut Script) -> Result<(), Split> {
+    pub(super) fn powershell_text(
+        &mut self,
+        f: &mut Frame,
+        text: &str,
+        path: Option<&str>,
+        name: Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<(), Split> {
         if text.trim().is_empty() {
             return Ok(());
         }
@@ -96,7 +115,14 @@ impl Unit<'_> {
         Ok(())
     }
 
-    fn powershell_call(&mut self, f: &mut Frame, c: &Call, name: &mut Option<u16>, node: &Node, out: &mut Script) -> Result<(), Split> {
+    fn powershell_call(
+        &mut self,
+        f: &mut Frame,
+        c: &Call,
+        name: &mut Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<(), Split> {
         if let Some(var) = self.choice(&c.name) {
             return Err(Split(var));
         }
@@ -120,8 +146,14 @@ impl Unit<'_> {
                     }
                 }
                 "start-sleep" => {
-                    let n = c.get("seconds", Some(0)).and_then(|a| a.value.parse::<f64>().ok()).filter(|n| (0.0..1e6).contains(n));
-                    let ms = c.get("milliseconds", None).and_then(|a| a.value.parse::<f64>().ok()).filter(|n| (0.0..1e9).contains(n));
+                    let n = c
+                        .get("seconds", Some(0))
+                        .and_then(|a| a.value.parse::<f64>().ok())
+                        .filter(|n| (0.0..1e6).contains(n));
+                    let ms = c
+                        .get("milliseconds", None)
+                        .and_then(|a| a.value.parse::<f64>().ok())
+                        .filter(|n| (0.0..1e9).contains(n));
                     let ns = ms.map(|m| m * 1e6).or(n.map(|s| s * 1e9)).unwrap_or(0.0);
                     push(out, Dur::Fixed(Span(ns as i64)), f.part, Op::Wait);
                 }
@@ -170,22 +202,40 @@ impl Unit<'_> {
         if file.is_empty() || file.contains(['(', ')', '$', '=', '<', '>', '*', '"', '\'']) {
             return false;
         }
-        let runs = [".exe", ".com", ".bat", ".cmd", ".vbs", ".js", ".hta", ".msi", ".cpl", ".scr"].iter().any(|e| file.ends_with(e));
+        let runs = [".exe", ".com", ".bat", ".cmd", ".vbs", ".js", ".hta", ".msi", ".cpl", ".scr"]
+            .iter()
+            .any(|e| file.ends_with(e));
         let image = scope::exe(&file);
-        runs || has_hole(&file) || path && !file.contains('.') || self.effects.knows(&image)
+        runs || has_hole(&file)
+            || path && !file.contains('.')
+            || self.effects.knows(&image)
             || self.names.programs.contains(&*image)
             || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe")
     }
 
     /// A program as PowerShell starts it: its full path in quotes, arguments quoted again where they have blanks.
     fn powershell_exec(&mut self, c: &Call) -> Exec {
-        let args: Vec<String> = c.args.iter().map(|a| if a.value.contains(' ') && !a.value.contains('"') { format!("\"{}\"", a.value) } else { a.value.clone() }).collect();
+        let args: Vec<String> = c
+            .args
+            .iter()
+            .map(|a| {
+                if a.value.contains(' ') && !a.value.contains('"') {
+                    format!("\"{}\"", a.value)
+                } else {
+                    a.value.clone()
+                }
+            })
+            .collect();
         let mut rest = args.join(" ");
         if !rest.is_empty() {
             rest.insert(0, ' ');
         }
         let shown = self.by_path(&c.name);
-        Exec { line: format!("\"{shown}\"{rest}"), token: if c.name.contains(['\\', '/']) { c.name.clone() } else { shown }, rest }
+        Exec {
+            line: format!("\"{shown}\"{rest}"),
+            token: if c.name.contains(['\\', '/']) { c.name.clone() } else { shown },
+            rest,
+        }
     }
 
     /// A program's path as a search along PATH gives it.
@@ -195,7 +245,9 @@ impl Unit<'_> {
             return name.to_owned();
         }
         let image = scope::exe(file);
-        let known = self.effects.knows(&image) || self.names.programs.contains(&*image) || matches!(&*image, "cmd.exe" | "powershell.exe");
+        let known = self.effects.knows(&image)
+            || self.names.programs.contains(&*image)
+            || matches!(&*image, "cmd.exe" | "powershell.exe");
         if !known {
             return image;
         }
@@ -203,12 +255,20 @@ impl Unit<'_> {
         self.holes.put(Piece::Slot(Slot::Path(i), vec![Fmt::ByPath]))
     }
 
-    fn start_process(&mut self, f: &Frame, c: &Call, name: &mut Option<u16>, node: &Node, out: &mut Script) -> Result<(), Split> {
+    fn start_process(
+        &mut self,
+        f: &Frame,
+        c: &Call,
+        name: &mut Option<u16>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<(), Split> {
         let Some(file) = c.get("filepath", Some(0)).map(|a| a.value.clone()) else { return Ok(()) };
         if let Some(var) = self.choice(&file) {
             return Err(Split(var));
         }
-        let args = c.get("argumentlist", Some(1)).map(|a| a.value.trim_matches(['"', '\'']).to_owned()).unwrap_or_default();
+        let args =
+            c.get("argumentlist", Some(1)).map(|a| a.value.trim_matches(['"', '\'']).to_owned()).unwrap_or_default();
         let rest = if args.is_empty() { " ".to_owned() } else { format!(" {args} ") };
         let shown = self.by_path(&file);
         let token = if file.contains(['\\', '/']) { file.clone() } else { shown.clone() };

@@ -32,6 +32,10 @@ pub struct Scope {
     pub names: Vec<Process>,
     /// Alias and role of the step's `each`.
     pub each: Option<(String, u16)>,
+    /// What names of the scenario now compiled begin with (empty, or `step.` inside a played one).
+    pub prefix: String,
+    /// Roles that a played scenario was given: its name for them (with prefix), role.
+    pub lent: BTreeMap<String, u16>,
     /// Alternatives fixed while a command is compiled for each of them.
     pub pinned: BTreeMap<u16, usize>,
 }
@@ -105,8 +109,22 @@ pub enum Builtin {
 
 /// First words of references that are always there.
 pub const BUILTIN: &[&str] = &[
-    "host", "user", "program", "pid", "guid", "hex", "letters", "number", "word", "now", "windows", "system32", "programdata",
-    "public", "taskcache", "services",
+    "host",
+    "user",
+    "program",
+    "pid",
+    "guid",
+    "hex",
+    "letters",
+    "number",
+    "word",
+    "now",
+    "windows",
+    "system32",
+    "programdata",
+    "public",
+    "taskcache",
+    "services",
 ];
 
 const TEXTS: &[(&str, &str)] = &[
@@ -229,21 +247,39 @@ pub fn exe(name: &str) -> String {
 impl Scope {
     /// Index of a role.
     pub fn role(&self, name: &str) -> Option<u16> {
-        self.roles.iter().position(|r| r.name == name).map(|i| i as u16)
+        let full = self.full(name);
+        self.lent.get(&full).copied().or_else(|| self.roles.iter().position(|r| r.name == full).map(|i| i as u16))
     }
     /// Index of a variable.
     pub fn var(&self, name: &str) -> Option<u16> {
-        self.vars.iter().position(|r| r.name == name).map(|i| i as u16)
+        let full = self.full(name);
+        self.vars.iter().position(|r| r.name == full).map(|i| i as u16)
     }
     /// Index of a named process.
     pub fn name(&self, name: &str) -> Option<u16> {
-        self.names.iter().position(|r| r.name == name).map(|i| i as u16)
+        let full = self.full(name);
+        self.names.iter().position(|r| r.name == full).map(|i| i as u16)
+    }
+    /// A name with the prefix of the scenario now compiled.
+    pub fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+    /// Names of roles that can be used now.
+    pub fn role_names(&self) -> Vec<&str> {
+        self.own(self.roles.iter().map(|r| &*r.name).chain(self.lent.keys().map(|k| &**k)))
+    }
+    /// Names of processes that can be used now.
+    pub fn process_names(&self) -> Vec<&str> {
+        self.own(self.names.iter().map(|r| &*r.name))
     }
     /// Every word a reference may begin with.
     pub fn words(&self) -> Vec<&str> {
         let each = self.each.iter().map(|(n, _)| &**n);
-        let own = self.roles.iter().map(|r| &*r.name).chain(self.vars.iter().map(|v| &*v.name)).filter(|n| !n.contains('.'));
-        own.chain(each).chain(BUILTIN.iter().copied()).collect()
+        let vars = self.own(self.vars.iter().map(|v| &*v.name));
+        self.role_names().into_iter().chain(vars).chain(each).chain(BUILTIN.iter().copied()).collect()
+    }
+    fn own<'a>(&self, all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        all.filter_map(|n| n.strip_prefix(&*self.prefix)).filter(|n| !n.contains('.')).collect()
     }
 }
 

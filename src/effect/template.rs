@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn holes_survive_a_round_trip() {
         let mut h = Holes::default();
-        let tpl = Tpl(vec![Piece::Lit("a ".into()), Piece::Slot(Slot::Var(3), vec![Fmt::Upper]), Piece::Lit(" b".into())]);
+        let tpl =
+            Tpl(vec![Piece::Lit("a ".into()), Piece::Slot(Slot::Var(3), vec![Fmt::Upper]), Piece::Lit(" b".into())]);
         let text = h.text(&tpl);
         assert_eq!(text.chars().count(), 5);
         assert_eq!(h.tpl(&text), tpl);

@@ -97,7 +97,10 @@ pub fn count(node: &Node, p: &mut Problems, what: &str) -> Option<Count> {
         Some((a, b)) if a == b => Some(Count::Fixed(a)),
         Some((a, b)) => Some(Count::Range(a, b)),
         None => {
-            p.at(node, format!("{what} must be a number such as `3` or a range such as `2..4`, not {}", node.describe()));
+            p.at(
+                node,
+                format!("{what} must be a number such as `3` or a range such as `2..4`, not {}", node.describe()),
+            );
             None
         }
     }

@@ -271,7 +271,8 @@ impl Effect {
 
     fn args(&mut self, node: &Node, p: &mut Problems) {
         let Some(f) = node.fields(p, "`args`") else { return };
-        let styles = [("slash", Style::Slash), ("dash", Style::Dash), ("equals", Style::Equals), ("words", Style::Words)];
+        let styles =
+            [("slash", Style::Slash), ("dash", Style::Dash), ("equals", Style::Equals), ("words", Style::Words)];
         if let Some(n) = f.take("style") {
             self.style = action::word(n, p, "style", &styles).unwrap_or(Style::Slash);
         }
@@ -366,7 +367,10 @@ impl Effect {
         let names = self.captures();
         for (name, _) in &self.defaults {
             let given = |n: &String| n == name;
-            if !self.take.iter().any(|(_, n)| given(n)) && !self.flags.iter().any(|(_, n)| given(n)) && !self.in_regex(name) {
+            if !self.take.iter().any(|(_, n)| given(n))
+                && !self.flags.iter().any(|(_, n)| given(n))
+                && !self.in_regex(name)
+            {
                 p.unknown(&self.node, "capture in `default`", name, self.take.iter().map(|(_, n)| &**n));
             }
         }
@@ -405,7 +409,13 @@ struct Check<'a> {
 impl Check<'_> {
     fn text(&mut self, t: &Template, file: bool) {
         for r in t.refs() {
-            if self.names.iter().any(|n| n == r) || file && r == "file" || scope::builtin(r) {
+            if self.names.iter().any(|n| n == r) || file && r == "file" {
+                continue;
+            }
+            if scope::builtin(r) {
+                if let Err(why) = scope::parse_builtin(r) {
+                    self.p.at(&t.node, why);
+                }
                 continue;
             }
             let all = self.names.iter().map(|n| &**n).chain(scope::BUILTIN.iter().copied());
@@ -440,7 +450,9 @@ impl Check<'_> {
                 }
                 What::Emit(_, args) => texts.extend(args.iter().map(|(_, t)| t)),
                 What::Access { target, trace, .. } => texts.extend(trace.iter().chain([target])),
-                What::Inject { target, function, module } => texts.extend([function, module].into_iter().flatten().chain([target])),
+                What::Inject { target, function, module } => {
+                    texts.extend([function, module].into_iter().flatten().chain([target]))
+                }
                 What::End { process, .. } => texts.push(process),
                 What::Connect { to, port, server, .. } => texts.extend(server.iter().chain([to, port])),
                 What::Resolve { name, .. } => texts.push(name),
@@ -462,7 +474,9 @@ impl Check<'_> {
 pub fn children(what: &What) -> Vec<&[Action]> {
     match what {
         What::Logon(l) => vec![&l.then],
-        What::Remote { then, .. } | What::Repeat { then, .. } | What::Files { then, .. } | What::Fork(then) => vec![then],
+        What::Remote { then, .. } | What::Repeat { then, .. } | What::Files { then, .. } | What::Fork(then) => {
+            vec![then]
+        }
         What::Chance { then, otherwise, .. } => vec![then, otherwise],
         What::Choose(arms) => arms.iter().map(|(_, l)| &**l).collect(),
         _ => vec![],
