@@ -22,35 +22,94 @@ use crate::effect::scope::Scope;
 use crate::effect::template::{Holes, Template, clean};
 use crate::effect::value::NONE;
 use crate::effect::{Effects, Notes};
+use crate::technique::Techniques;
+use crate::world::atlas::{Persona, WorldData};
 use crate::world::program::{AccountSel, Library, ScriptId};
 use crate::yaml::{Node, Problems};
 use build::{Builder, Global};
 use yaml::{BackgroundDoc, Doc, HabitDoc};
 
-/// First keys of documents that can be told apart.
+/// First keys of documents that are compiled here, and of those that others read.
 const KINDS: &[&str] = &["scenario", "effect", "persona", "role", "program", "background", "script"];
+const WORLD: &[&str] = &[
+    "os", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces", "words",
+];
 
-/// Compiles all documents into one library: scenarios in the order of their documents, then habits' scenarios.
+/// What documents compile to.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// Scenarios in the order of their documents, then habits' scenarios; habits; background.
+    pub library: Library,
+    /// Personas, in the order that [`Holder`](crate::world::program::Holder) counts them.
+    pub personas: Vec<Persona>,
+    /// ATT&CK as loaded.
+    pub techniques: Techniques,
+    /// Things that are allowed and look wrong.
+    pub notes: Notes,
+}
+
+impl Names {
+    /// The names that the data of a world gives.
+    pub fn of(world: &WorldData, personas: &[Persona]) -> Names {
+        Names {
+            roles: world.roles.iter().map(|r| r.id.clone()).collect(),
+            personas: personas.iter().map(|p| p.id.clone()).collect(),
+            words: world.words.keys().cloned().collect(),
+            programs: world.packages.iter().flat_map(|k| &k.programs).map(|p| p.name.to_lowercase().into()).collect(),
+        }
+    }
+}
+
+/// Compiles all documents: scenarios, personas, habits, background. Documents of the world itself are left alone.
 ///
 /// # Errors
 /// Everything wrong in any document, each with its place.
-pub fn compile(nodes: &[Node], effects: &Effects, names: &Names) -> Result<(Library, Notes), Problems> {
+pub fn compile(
+    nodes: &[Node],
+    techniques: &[Node],
+    effects: &Effects,
+    world: &WorldData,
+) -> Result<Compiled, Problems> {
+    let mut p = Problems::new();
+    let personas = personas(nodes).unwrap_or_else(|e| {
+        p.0.extend(e.0);
+        vec![]
+    });
+    let techniques = Techniques::load(techniques).unwrap_or_else(|e| {
+        p.0.extend(e.0);
+        Techniques::default()
+    });
+    if !p.is_empty() {
+        return Err(p);
+    }
+    let (library, notes) = compile_named(nodes, &techniques, effects, &Names::of(world, &personas))?;
+    Ok(Compiled { library, personas, techniques, notes })
+}
+
+/// As [`compile`], for a world of which only names are known.
+///
+/// # Errors
+/// Everything wrong in any document, each with its place.
+pub fn compile_named(
+    nodes: &[Node],
+    techniques: &Techniques,
+    effects: &Effects,
+    names: &Names,
+) -> Result<(Library, Notes), Problems> {
     let mut p = Problems::new();
     let mut notes = Notes::new();
     let mut library = Library::default();
     let mut docs: Vec<Doc> = vec![];
     let mut scripts: BTreeMap<String, Template> = BTreeMap::new();
-    for n in nodes {
-        let kind = KINDS.iter().find(|k| n.get(k).is_some());
-        match kind {
-            Some(&"scenario") => docs.extend(Doc::read(n, &mut p)),
-            Some(&"script") => script(n, &mut scripts, &mut p),
-            Some(_) => {}
-            None => {
-                let word =
-                    n.pairs(&mut p, "a document").first().and_then(|(k, _)| k.as_str()).unwrap_or_default().to_owned();
-                p.unknown(n, "kind of document", &word, KINDS.iter().copied());
-            }
+    for n in nodes.iter().filter(|n| !n.is_null()) {
+        let pairs = n.pairs(&mut p, "a document");
+        let Some((first, _)) = pairs.first() else { continue };
+        let word = first.as_str().unwrap_or_default();
+        match word {
+            "scenario" => docs.extend(Doc::read(n, &mut p)),
+            "script" => script(n, &mut scripts, &mut p),
+            w if KINDS.contains(&w) || WORLD.contains(&w) => {}
+            _ => p.unknown(first, "kind of document", word, KINDS.iter().chain(WORLD).copied()),
         }
     }
     let mut by_id: BTreeMap<&str, &Doc> = BTreeMap::new();
@@ -60,7 +119,7 @@ pub fn compile(nodes: &[Node], effects: &Effects, names: &Names) -> Result<(Libr
             p.at(&d.node, format!("scenario `{}` is also defined in {}:{line}", d.id, other.node.file.name));
         }
     }
-    let g = Global { docs: by_id, scripts };
+    let g = Global { docs: by_id, scripts, techniques };
     let mut u = unit(effects, &mut library, &mut p, &mut notes, names);
     for d in &docs {
         fresh(&mut u);
@@ -70,7 +129,8 @@ pub fn compile(nodes: &[Node], effects: &Effects, names: &Names) -> Result<(Libr
         u.library.scenarios.push(scenario);
     }
     for n in nodes {
-        if ["persona", "role", "program"].iter().any(|k| n.get(k).is_some()) {
+        // a role of the world's own data has no habits
+        if ["persona", "role", "program"].iter().any(|k| n.get(k).is_some()) && n.get("habits").is_some() {
             habits(&mut u, &g, n);
         }
         for entry in n.get("background").map_or(&[][..], |b| b.items()) {

@@ -2,23 +2,22 @@
 //! data names.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 
-use serde::Deserialize;
+use crate::yaml::{Node, Problems, parse};
 
 /// A tactic.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Tactic {
     /// `TA0002`; empty for provisional ones.
     pub id: String,
     /// `Execution`
     pub name: String,
     /// `execution`
-    pub shortname: String,
+    pub short: String,
 }
 
 /// A technique.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Technique {
     /// `T1059.001`
     pub id: String,
@@ -30,44 +29,93 @@ pub struct Technique {
     pub platforms: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Table {
-    version: String,
-    tactics: Vec<Tactic>,
-    techniques: Vec<Technique>,
-}
-
 /// All techniques.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Techniques {
-    /// Version of ATT&CK the table follows.
+    /// Version of ATT&CK the first table follows.
     pub version: String,
-    /// Tactics in the order of the matrix, provisional ones last.
+    /// Tactics in the order of the tables.
     pub tactics: Vec<Tactic>,
     by_id: BTreeMap<String, Technique>,
 }
 
-/// The built-in table.
-pub fn techniques() -> &'static Techniques {
-    static TABLE: OnceLock<Techniques> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let read = |text: &str| -> Table { serde_json::from_str(text).expect("the built-in table is read by a test") };
-        let mut first = read(include_str!("../techniques/attack-18.json"));
-        let later = read(include_str!("../techniques/provisional.json"));
-        first.tactics.extend(later.tactics);
-        let all = first.techniques.into_iter().chain(later.techniques);
-        Techniques { version: first.version, tactics: first.tactics, by_id: all.map(|t| (t.id.clone(), t)).collect() }
-    })
-}
-
 impl Techniques {
+    /// The built-in tables.
+    ///
+    /// # Panics
+    /// Never: a test reads them.
+    pub fn builtin() -> Techniques {
+        let mut nodes = vec![];
+        for (name, text) in [
+            ("techniques/attack-18.yaml", include_str!("../techniques/attack-18.yaml")),
+            ("techniques/provisional.yaml", include_str!("../techniques/provisional.yaml")),
+        ] {
+            nodes.extend(parse(name, text).expect("a test reads the table"));
+        }
+        Techniques::load(&nodes).expect("a test reads the table")
+    }
+    /// Loads tables; a later one may add techniques and tactics, and replace techniques.
+    ///
+    /// # Errors
+    /// Everything wrong in any of them: ids of the wrong form, unknown tactics.
+    pub fn load(nodes: &[Node]) -> Result<Techniques, Problems> {
+        let mut p = Problems::new();
+        let mut all = Techniques::default();
+        for n in nodes {
+            all.table(n, &mut p);
+        }
+        p.or(all)
+    }
+    fn table(&mut self, n: &Node, p: &mut Problems) {
+        let Some(f) = n.fields(p, "a table of techniques") else { return };
+        let version = f.need(p, "techniques").and_then(|n| n.text(p, "`techniques`")).unwrap_or_default();
+        if self.version.is_empty() {
+            self.version = version.to_owned();
+        }
+        f.take("source");
+        for t in f.take("tactics").map_or(&[][..], |n| n.items()) {
+            let Some(f) = t.fields(p, "a tactic") else { continue };
+            let id = f.take("id").and_then(|n| n.as_str()).unwrap_or_default().to_owned();
+            let name = f.need(p, "name").and_then(|n| n.text(p, "`name`"));
+            let short = f.need(p, "short").and_then(|n| n.text(p, "`short`"));
+            f.finish(p);
+            if let (Some(name), Some(short)) = (name, short)
+                && !self.is_tactic(short)
+            {
+                self.tactics.push(Tactic { id, name: name.to_owned(), short: short.to_owned() });
+            }
+        }
+        for t in f.need(p, "list").map_or(&[][..], |n| n.items()) {
+            let Some(f) = t.fields(p, "a technique") else { continue };
+            let id = f.need(p, "id").and_then(|n| n.text(p, "`id`")).unwrap_or_default().to_owned();
+            let name = f.need(p, "name").and_then(|n| n.text(p, "`name`")).unwrap_or_default().to_owned();
+            let list = |name: &'static str, p: &mut Problems| -> Vec<String> {
+                let items = f.take(name).map_or(&[][..], |n| n.items());
+                items.iter().filter_map(|n| n.text(p, name)).map(str::to_owned).collect()
+            };
+            let (tactics, platforms) = (list("tactics", p), list("platforms", p));
+            f.finish(p);
+            if !well_formed(&id) {
+                p.at(t, format!("`{id}` is not a technique: it has the form `T1059` or `T1059.001`"));
+            }
+            for x in tactics.iter().filter(|x| !self.is_tactic(x)) {
+                p.unknown(t, "tactic", x, self.tactics.iter().map(|t| &*t.short));
+            }
+            if tactics.is_empty() {
+                p.at(t, format!("technique `{id}` lacks `tactics`"));
+                continue;
+            }
+            self.by_id.insert(id.clone(), Technique { id, name, tactics, platforms });
+        }
+        f.finish(p);
+    }
     /// A technique by id.
     pub fn get(&self, id: &str) -> Option<&Technique> {
         self.by_id.get(id)
     }
     /// True for a tactic's short name.
     pub fn is_tactic(&self, name: &str) -> bool {
-        self.tactics.iter().any(|t| t.shortname == name)
+        self.tactics.iter().any(|t| t.short == name)
     }
     /// All, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Technique> {
@@ -91,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        let t = techniques();
+        let t = Techniques::builtin();
         assert_eq!(t.version, "18");
         assert!(t.iter().count() > 600);
         for x in t.iter() {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use skirmish::effect::Effects;
 use skirmish::scenario::{self, Names};
+use skirmish::technique::Techniques;
 use skirmish::world::program::{Library, Op, Piece, ScriptId, Tpl};
 use skirmish::yaml::{Node, parse};
 
@@ -85,7 +86,8 @@ fn documentation_compiles() {
     let effects = Effects::load(&nodes).unwrap_or_else(|p| panic!("{p}"));
     let personas = scenario::personas(&nodes).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(personas.len(), 1);
-    let (library, notes) = scenario::compile(&nodes, &effects, &names()).unwrap_or_else(|p| panic!("{p}"));
+    let (library, notes) =
+        scenario::compile_named(&nodes, &Techniques::builtin(), &effects, &names()).unwrap_or_else(|p| panic!("{p}"));
     assert_eq!(library.habits.len(), 2);
     assert_eq!(library.background.len(), 2);
     let hands_on = &library.scenarios[0];

@@ -1,6 +1,7 @@
 //! What references may name: the cast, variables and processes of a scenario, and what is always there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::action::Shell;
 use crate::world::program::{Attr, TimeFmt};
@@ -10,13 +11,13 @@ use crate::yaml::suggest;
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// Host roles, in the order of the atlas.
-    pub roles: Vec<Box<str>>,
+    pub roles: Vec<Arc<str>>,
     /// Personas, in the order of the atlas.
-    pub personas: Vec<Box<str>>,
+    pub personas: Vec<Arc<str>>,
     /// Word lists, in the order of the atlas.
-    pub words: Vec<Box<str>>,
+    pub words: Vec<Arc<str>>,
     /// File names in lower case of programs that are known without an effect.
-    pub programs: BTreeSet<Box<str>>,
+    pub programs: BTreeSet<Arc<str>>,
 }
 
 /// What a unit (a scenario, a habit, a background entry, a command) can refer to.

@@ -10,7 +10,7 @@ use crate::effect::lower::{Frame, Split, Unit, push};
 use crate::effect::scope::{self, Process, Role, RoleKind};
 use crate::effect::template::{Part, Template};
 use crate::effect::value;
-use crate::technique::{techniques, well_formed};
+use crate::technique::{Techniques, well_formed};
 use crate::world::program::{AccountSel, Bind, Draw, Dur, HostSel, Op, Scenario, Script, ScriptId, Step, Timed, Who};
 use crate::yaml::{Node, Problems};
 
@@ -20,6 +20,8 @@ pub(super) struct Global<'a> {
     pub docs: BTreeMap<&'a str, &'a Doc>,
     /// Scripts by name.
     pub scripts: BTreeMap<String, Template>,
+    /// ATT&CK.
+    pub techniques: &'a Techniques,
 }
 
 /// Scenarios inside scenarios.
@@ -158,7 +160,7 @@ impl<'u, 'a> Builder<'u, 'a> {
         vars::lone(&pairs, rest, "a role", self.u.problems);
         let names = self.u.names;
         let p = &mut *self.u.problems;
-        let find = |list: &[Box<str>], n: &Node, what: &str, p: &mut Problems| -> Option<u16> {
+        let find = |list: &[std::sync::Arc<str>], n: &Node, what: &str, p: &mut Problems| -> Option<u16> {
             let word = n.text(p, what)?;
             let hit = list.iter().position(|r| **r == *word);
             if hit.is_none() {
@@ -357,7 +359,7 @@ impl<'u, 'a> Builder<'u, 'a> {
     }
 
     fn technique(&mut self, s: &StepDoc) -> (String, String) {
-        let table = techniques();
+        let table = self.g.techniques;
         let word = s.technique.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
         let mut tactic = String::new();
         if let Some(n) = &s.technique {
@@ -376,7 +378,7 @@ impl<'u, 'a> Builder<'u, 'a> {
         if let Some(n) = &s.tactic {
             let wanted = n.as_str().unwrap_or_default();
             if !table.is_tactic(wanted) {
-                self.u.problems.unknown(n, "tactic", wanted, table.tactics.iter().map(|t| &*t.shortname));
+                self.u.problems.unknown(n, "tactic", wanted, table.tactics.iter().map(|t| &*t.short));
             } else if let Some(t) = table.get(word)
                 && !t.tactics.iter().any(|t| t == wanted)
             {

@@ -89,7 +89,7 @@ fn hours(n: &Node, p: &mut Problems) -> Option<(f32, f32)> {
 
 /// Who has the habits of a document.
 pub(super) fn holder(u: &mut Unit<'_>, node: &Node) -> Option<(Holder, String)> {
-    let find = |list: &[Box<str>], n: &Node, what: &str, p: &mut Problems| {
+    let find = |list: &[std::sync::Arc<str>], n: &Node, what: &str, p: &mut Problems| {
         let word = n.text(p, what)?.to_owned();
         match list.iter().position(|r| **r == *word) {
             Some(i) => Some((i as u16, word)),

@@ -6,7 +6,7 @@ use crate::time::Span;
 use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{SYSTEM_LUID, Session, Snap};
-use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId};
+use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Tpl, Who};
 use crate::world::state::{Body, KerberosAsk, LogOn, Play, State, Task, What};
 
 impl State {
@@ -114,6 +114,50 @@ impl State {
         }
         let time = time + Span::us(rng.range(800, 9_000));
         self.send(l.host, time, Body::LogOn(l));
+    }
+
+    /// The actor's session asks its domain controller for a service ticket.
+    pub(super) fn ticket(
+        &mut self,
+        t: &mut Task,
+        by: Who,
+        service: AccountSel,
+        spn: Option<&Tpl>,
+        rc4: bool,
+        tag: u32,
+    ) {
+        let client = self.host_id(t.host);
+        let c = self.atlas().host(client);
+        let (dc, ip) = (c.dc, c.ip);
+        let account = self.find(t.host, by, t.inst.id, &t.regs);
+        let account = self.proc(account).map_or(t.account, |p| p.snap.account);
+        let spn = spn.map(|s| self.filled(t, s));
+        let service = match (spn, service) {
+            (Some(name), _) => self.atlas().accounts.iter().position(|a| a.spn.eq_ignore_ascii_case(&name)),
+            (None, AccountSel::Role(r)) => match t.inst.roles.get(r as usize) {
+                Some(crate::world::instance::Bound::Account(a)) => Some(a.0 as usize),
+                Some(crate::world::instance::Bound::Host(h)) => Some(self.atlas().host(*h).account.0 as usize),
+                _ => None,
+            },
+            (None, other) => Some(self.account_on(client, other, t.account).0 as usize),
+        };
+        // a name that nobody has registered gets no ticket; the controller records that as a failure of 4769, which
+        // no policy of ours selects
+        let Some(service) = service else { return };
+        let cause = self.tag_of(tag).map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
+        let mut rng = Rng::new(t.rng.u64());
+        let ask = KerberosAsk {
+            account,
+            service: None,
+            service_account: Some(AccountId(service as u32)),
+            guid: guid_bytes(rng.u64(), rng.u64()),
+            ip,
+            port: self.client_port(client),
+            rc4,
+            status: 0,
+        };
+        let time = self.now + Span::us(rng.range(1_500, 8_000));
+        self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
     }
 
     fn client_port(&mut self, client: HostId) -> u16 {

@@ -433,6 +433,7 @@ impl State {
             Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
                 self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
             }
+            Op::Ticket { by, service, spn, rc4 } => self.ticket(t, *by, *service, spn.as_ref(), *rc4, tag),
             Op::Logoff => self.log_off(t.host, t.luid, true),
             Op::Remote { host, by, script } => {
                 let to = self.select(t, *host);
