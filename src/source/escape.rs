@@ -19,6 +19,8 @@ pub enum Esc {
     JsonJson,
     /// XML text.
     Xml,
+    /// An XML attribute in apostrophes.
+    XmlAttribute,
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -153,6 +155,22 @@ impl Set for Xml {
     }
 }
 
+struct XmlAttribute;
+impl Set for XmlAttribute {
+    #[inline(always)]
+    fn mask(x: u64) -> u64 {
+        Xml::mask(x) | equals(x, b'\'')
+    }
+    #[inline(always)]
+    fn special(b: u8) -> bool {
+        Xml::special(b) || b == b'\''
+    }
+    #[inline(always)]
+    fn replace(b: u8, _: Option<u8>, buffer: &mut [u8; 8]) -> usize {
+        if b == b'\'' { put(b"&apos;", buffer) } else { xml_replace(b, buffer) }
+    }
+}
+
 struct JsonJson;
 impl Set for JsonJson {
     #[inline(always)]
@@ -189,6 +207,7 @@ pub fn text(esc: Esc, s: &[u8], out: &mut Vec<u8>) {
         Esc::JsonXml => run::<JsonXml>(s, out),
         Esc::JsonJson => run::<JsonJson>(s, out),
         Esc::Xml => run::<Xml>(s, out),
+        Esc::XmlAttribute => run::<XmlAttribute>(s, out),
     }
 }
 

@@ -4,7 +4,7 @@ mod cond;
 mod lex;
 mod parse;
 
-pub use cond::{Cond, Orders, Switch, TextTest, contains};
+pub use cond::{Cond, Orders, Switch, TextTest};
 pub use lex::{Tok, lex};
 pub use parse::{Names, Parser, Wrong};
 

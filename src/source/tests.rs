@@ -33,7 +33,12 @@ pub fn load(text: &str) -> Result<Catalogue, Problems> {
 }
 
 /// The sources this repository ships.
-pub fn built_in() -> Catalogue {
+pub fn built_in() -> &'static Catalogue {
+    static ALL: std::sync::OnceLock<Catalogue> = std::sync::OnceLock::new();
+    ALL.get_or_init(read_built_in)
+}
+
+fn read_built_in() -> Catalogue {
     let mut docs = vec![];
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/sources")).unwrap() {
         docs.extend(yaml::read(&entry.unwrap().path()).unwrap_or_else(|p| panic!("{p}")));

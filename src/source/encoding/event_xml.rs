@@ -11,7 +11,7 @@ fn attribute(name: &str, value: &str, b: &mut Builder) {
     b.lit(" ");
     b.lit(name);
     b.lit("='");
-    b.text(Esc::Xml, &value.replace('\'', "&apos;"));
+    b.text(Esc::XmlAttribute, value);
     b.lit("'");
 }
 
@@ -54,9 +54,9 @@ pub(super) fn build(source: &Source, e: &Event, b: &mut Builder) {
     }
     if let Some((process, thread)) = &e.execution {
         b.lit("<Execution ProcessID='");
-        b.value(process, false, Esc::Xml, "0");
+        b.value(process, false, Esc::XmlAttribute, "0");
         b.lit("' ThreadID='");
-        b.value(thread, false, Esc::Xml, "0");
+        b.value(thread, false, Esc::XmlAttribute, "0");
         b.lit("'/>");
     }
     element("Channel", &source.channel, b);
@@ -64,7 +64,7 @@ pub(super) fn build(source: &Source, e: &Event, b: &mut Builder) {
     b.value(&source.computer, false, Esc::Xml, "");
     b.lit("</Computer><Security");
     if let Some(u) = &e.user {
-        b.optional(" UserID='", &u.sid, Esc::Xml, None, "'", true);
+        b.optional(" UserID='", &u.sid, Esc::XmlAttribute, None, "'", true);
     }
     b.lit("/></System>");
     data(e, b);

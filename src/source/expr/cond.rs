@@ -52,8 +52,8 @@ pub enum TextTest {
     Begins,
     /// At the end.
     Ends,
-    /// Anywhere.
-    Contains,
+    /// Anywhere; searched by the byte of the tested text that is rarest in paths.
+    Contains { anchor: u8 },
 }
 
 /// A question to the policy.
@@ -81,17 +81,28 @@ impl TextTest {
             TextTest::Is => t.eq_ignore_ascii_case(w),
             TextTest::Begins => t.len() >= w.len() && t[..w.len()].eq_ignore_ascii_case(w),
             TextTest::Ends => t.len() >= w.len() && t[t.len() - w.len()..].eq_ignore_ascii_case(w),
-            TextTest::Contains => contains(t, w),
+            TextTest::Contains { anchor } => contains(t, w, anchor as usize),
         }
     }
 }
 
-/// Does `text` hold `what`, without regard to ASCII case? Searches for the first letter in both cases, then compares.
-pub fn contains(text: &[u8], what: &[u8]) -> bool {
-    let Some((&first, tail)) = what.split_first() else { return true };
-    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
-    memchr::memchr2_iter(lower, upper, text)
-        .any(|i| text[i + 1..].get(..tail.len()).is_some_and(|t| t.eq_ignore_ascii_case(tail)))
+/// Bytes of paths and keys, the most frequent first.
+const FREQUENT: &[u8] = b"\\ eistronaclmdpuwfhgvybk.:xjqz";
+
+/// Index of the byte to search for.
+pub(super) fn anchor(what: &str) -> u8 {
+    let rank = |b: u8| FREQUENT.iter().position(|f| *f == b.to_ascii_lowercase()).unwrap_or(FREQUENT.len());
+    let best = what.bytes().take(u8::MAX as usize).enumerate().max_by_key(|(_, b)| rank(*b));
+    best.map_or(0, |(i, _)| i as u8)
+}
+
+/// Does `text` hold `what`, without regard to ASCII case? Paths are full of backslashes, and what is searched begins with
+/// one: so the search is for a rarer byte.
+fn contains(text: &[u8], what: &[u8], anchor: usize) -> bool {
+    let Some(&byte) = what.get(anchor) else { return true };
+    memchr::memchr2_iter(byte.to_ascii_lowercase(), byte.to_ascii_uppercase(), text).any(|i| {
+        i >= anchor && text.get(i - anchor..i - anchor + what.len()).is_some_and(|part| part.eq_ignore_ascii_case(what))
+    })
 }
 
 impl Cond {
@@ -144,6 +155,20 @@ impl Cond {
                 Switch::Sacl => policy.sacl(view),
                 Switch::PowerShell(log) => policy.powershell(*log),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn contains_agrees_with_the_plain_way(text in r"[\\aAbBkK_]{0,30}", what in r"[\\aAbBkK_]{0,4}") {
+            let test = TextTest::Contains { anchor: anchor(&what) };
+            prop_assert_eq!(test.holds(&text, &what), text.to_lowercase().contains(&what.to_lowercase()));
         }
     }
 }
