@@ -312,6 +312,13 @@ mod tests {
     }
 
     #[test]
+    fn options_of_network_sinks_say_all_that_is_wrong() {
+        insta::assert_snapshot!(read("grpc_push: {address: nowhere, token: x, window_bytes_max: 0, give_up_after: 0s}").1, @"");
+        insta::assert_snapshot!(read("otlp: {adress: 'a:1', compression: gzp, tls: {cert: a.pem}, timeout: fast}").1, @"");
+        insta::assert_snapshot!(read("grpc_serve: {listen: '7417', tls: {cert: a}, ring: big}").1, @"");
+    }
+
+    #[test]
     fn kinds_are_unique_and_described() {
         let names: std::collections::BTreeSet<_> = KINDS.iter().map(|k| k.name).collect();
         assert_eq!(names.len(), KINDS.len());

@@ -124,7 +124,7 @@ async fn run(options: FileOptions, mut task: Task) -> Drained {
     while !(ended && writer.is_empty()) {
         // the next thing that happens: an offer, or the time to write what was gathered
         let due = match &state {
-            State::Failing { next, .. } => Some(*next),
+            State::Failing { next, .. } => (!writer.is_empty()).then_some(*next),
             State::Fine if ended || writer.pending_bytes() >= chunk_bytes => Some(Instant::now()),
             State::Fine => (!writer.is_empty()).then(|| oldest + GATHER),
         };
@@ -150,12 +150,16 @@ async fn run(options: FileOptions, mut task: Task) -> Drained {
                     tracing::error!(sink = task.name, stream = task.deliveries[offer.delivery].stream, "{e}");
                     error.get_or_insert(e);
                 }
-                if let State::Failing { since, .. } = &state
-                    && since.elapsed() >= retry_for
-                {
-                    writer.drop_pending();
+                match &state {
+                    // given up: most is dropped, and when it is time to try again, what has come is what is tried
+                    State::Failing { since, next, .. } if since.elapsed() >= retry_for => {
+                        if Instant::now() < *next {
+                            writer.drop_pending();
+                            continue;
+                        }
+                    }
+                    _ => continue,
                 }
-                continue;
             }
         }
         let (back, result) = match in_background(writer, |w| w.flush()).await {

@@ -22,7 +22,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 pub use self::hub::Hub;
-use super::{AddServices, Drained, OnSlow, Sink, Task};
+use super::{AddServices, Drained, Gauges, OnSlow, Sink, Task};
 use crate::account::Outcome;
 use crate::proto::DESCRIPTORS;
 use crate::proto::skirmish::v1::records_server::{Records, RecordsServer};
@@ -141,6 +141,9 @@ impl Sink for Serve {
         true
     }
     fn open(&mut self) -> Result<(), String> {
+        if self.listener.is_some() {
+            return Ok(());
+        }
         let listen = self.options.listen;
         self.tls = self.options.tls.as_ref().map(ServerTls::load).transpose()?;
         self.token = self.options.token.as_ref().map(SecretRef::read).transpose()?;
@@ -157,6 +160,10 @@ impl Sink for Serve {
     }
     fn hub(&self) -> Option<Arc<Hub>> {
         Some(self.hub.clone())
+    }
+    fn gauges(&self) -> Option<Gauges> {
+        let hub = self.hub.clone();
+        Some(Arc::new(move || hub.gauges()))
     }
     fn start(self: Box<Self>, task: Task) -> BoxFuture<'static, Drained> {
         Box::pin(run(*self, task))

@@ -30,6 +30,8 @@ struct State {
     last_id: u64,
     subscribers: Vec<Arc<Subscriber>>,
     closed: bool,
+    /// Records sent to and left out for subscribers that are gone.
+    gone: [u64; 2],
 }
 
 struct Subscriber {
@@ -106,6 +108,20 @@ impl Hub {
         };
         lock(&self.state).subscribers.iter().map(read).collect()
     }
+    /// How many listen, what waits for them, and what was sent and left out since the start.
+    pub(super) fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let state = lock(&self.state);
+        let waiting = state.subscribers.iter().map(|s| lock(&s.ring).bytes).sum();
+        let with_gone = |of: fn(&Subscriber) -> &[AtomicU64; 2], gone: u64| {
+            gone + state.subscribers.iter().map(|s| of(s)[1].load(Relaxed)).sum::<u64>()
+        };
+        vec![
+            ("serve_subscribers", "", state.subscribers.len() as u64),
+            ("serve_ring_bytes", "", waiting),
+            ("serve_sent_records_total", "", with_gone(|s| &s.sent, state.gone[0])),
+            ("serve_gap_records_total", "", with_gone(|s| &s.missed, state.gone[1])),
+        ]
+    }
     /// Lets a subscriber in.
     ///
     /// # Errors
@@ -179,7 +195,10 @@ pub(super) struct Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        lock(&self.hub.state).subscribers.retain(|s| s.id != self.subscriber.id);
+        let mut state = lock(&self.hub.state);
+        state.subscribers.retain(|s| s.id != self.subscriber.id);
+        state.gone[0] += self.subscriber.sent[1].load(Relaxed);
+        state.gone[1] += self.subscriber.missed[1].load(Relaxed);
     }
 }
 
