@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::{Batch, Message, RecordId};
 use crate::rng::{Rng, mix, purpose};
 use crate::schedule::{Cursor, Division, Schedule, Unit};
-use crate::source::AllOn as Policy;
+use crate::policy::SensorPolicy as Policy;
 use crate::source::{Delay, EventIndex, Source, Writer};
 use crate::time::{SLICE, Span, Time};
 use crate::world::atlas::HostId;
@@ -105,7 +105,7 @@ pub struct Plan {
     /// Channels in which records are numbered.
     pub channels: Vec<String>,
     /// Sensor policies.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<Arc<Policy>>,
     /// Policy of each host of the atlas.
     pub policy_of: Vec<u8>,
     /// How streams are filled, in this order.
@@ -138,6 +138,7 @@ pub struct Cell {
     wheel: Wheel,
     /// Next record number by host and channel.
     numbers: Vec<u64>,
+    current: i64,
     /// Where each stream's schedule stands.
     cursors: Vec<Option<Cursor>>,
     /// Records or bytes counted against each stream's schedule since the start.
@@ -149,6 +150,8 @@ pub struct Cell {
     sizes: Vec<(u64, u64)>,
     /// Records that fill could not make for want of a host or program, per stream.
     pub starved: Vec<u64>,
+    /// First record number of this slice by host and channel (index into `numbers`).
+    touched: Vec<(u32, u64)>,
     /// What this slice brought, per stream.
     pub slice: Vec<Counted>,
     /// What this slice brought, per stream and delivery.
@@ -161,6 +164,8 @@ pub struct Cell {
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     due: Vec<Pending>,
+    /// Slice in which a number was last given out.
+    stamps: Vec<i64>,
     facts: Vec<u32>,
     key: Vec<u8>,
 }
@@ -185,12 +190,14 @@ impl Cell {
             state,
             wheel: Wheel::new(now.slice()),
             numbers,
+            current: i64::MIN,
             cursors: vec![None; streams],
             counted: vec![0; streams],
             made: vec![0; streams],
             fill_rng: Rng::of(plan.shared.seed, index as u64, purpose("fill")),
             sizes: vec![(0, 0); streams],
             starved: vec![0; streams],
+            touched: vec![],
             slice: vec![],
             out: vec![],
             scratch: Scratch::default(),
@@ -205,6 +212,7 @@ impl Cell {
         self.state.attach(plan.shared.clone());
         self.out = plan.streams.iter().map(|s| vec![Batch::default(); s.deliveries.len()]).collect();
         self.slice = vec![Counted::default(); plan.streams.len()];
+        self.scratch.stamps = vec![i64::MIN; self.numbers.len()];
         self.plan = Some(plan);
     }
 
@@ -223,6 +231,8 @@ impl Cell {
             }
         }
         self.slice.fill(Counted::default());
+        self.touched.clear();
+        self.current = slice;
         self.state.advance(end);
         self.collect(&plan, slice, None);
         self.fill(&plan, slice, schedules);
@@ -288,7 +298,7 @@ impl Cell {
         let f = self.state.facts.get(i);
         let (host, kind) = (f.host, f.kind);
         let id = self.state.host_id(host);
-        let policy = &plan.policies[plan.policy_of[id.0 as usize] as usize];
+        let policy = &*plan.policies[plan.policy_of[id.0 as usize] as usize];
         let start = Time::of_slice(slice);
         for (feed_index, feed) in plan.feeds.iter().enumerate() {
             let events = feed.source.events_for(kind);
@@ -349,14 +359,19 @@ impl Cell {
         let fact = self.state.facts.get(p.fact);
         let id = self.state.host_id(fact.host);
         let number = {
-            let n = &mut self.numbers[fact.host as usize * plan.channels.len() + feed.channel];
+            let i = fact.host as usize * plan.channels.len() + feed.channel;
+            let n = &mut self.numbers[i];
+            if self.scratch.stamps[i] != self.current {
+                self.scratch.stamps[i] = self.current;
+                self.touched.push((i as u32, *n));
+            }
             *n += 1;
             *n - 1
         };
         let attack = fact.tag != 0;
         let filled = fact.fill;
         let event = EventIndex(p.event);
-        let policy = &plan.policies[plan.policy_of[id.0 as usize] as usize];
+        let policy = &*plan.policies[plan.policy_of[id.0 as usize] as usize];
         for s in &feed.streams {
             let stream = &plan.streams[*s];
             if !stream.hosts[id.0 as usize] || (stream.attack_only && !attack) {
@@ -426,12 +441,33 @@ impl Cell {
         schedule.unit() == Unit::Bytes
     }
 
+    /// Numbers given out in the last slice: host, channel, first, last.
+    pub fn numbered(&self) -> impl Iterator<Item = (HostId, usize, u64, u64)> + '_ {
+        let channels = self.plan.as_ref().map_or(1, |p| p.channels.len());
+        self.touched.iter().map(move |(i, first)| {
+            let i = *i as usize;
+            (self.state.host_id((i / channels) as u32), i % channels, *first, self.numbers[i] - 1)
+        })
+    }
+
     /// Record number that a host's channel gives next.
     pub fn next_number(&self, host: HostId, channel: usize) -> Option<u64> {
         let plan = self.plan.as_ref()?;
         let local = self.state.local(host)?;
         self.numbers.get(local as usize * plan.channels.len() + channel).copied()
     }
+
+    /// Ends benign life, so that only what is tried makes records.
+    pub fn still(&mut self) {
+        use crate::world::state::What;
+        self.state.queue.retain(|e| !matches!(e.0.what, What::Noise(_) | What::Habit(_)));
+    }
+
+    /// Lets a background entry run once on a host, now. False where its program does not run.
+    pub fn try_entry(&mut self, host: u32, entry: u32, seed: u64) -> bool { self.state.background(host, entry, mix(seed, entry as u64)) }
+
+    /// Records and bytes made so far of a stream.
+    pub fn made_so_far(&self, stream: usize) -> (u64, u64) { self.sizes[stream] }
 
     /// Facts and pending records in memory, for tests and metrics.
     pub fn live(&self) -> (usize, usize) {

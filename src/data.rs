@@ -92,6 +92,24 @@ impl Data {
         p.or(data)
     }
 
+    /// Digest of all of it, for manifests: xxh3-128 in hex.
+    pub fn digest(&self) -> String {
+        let mut h = xxhash_rust::xxh3::Xxh3::new();
+        let mut last: *const yaml::File = std::ptr::null();
+        let all = [&self.sources, &self.effects, &self.scenarios, &self.personas, &self.policies, &self.world, &self.techniques];
+        for n in all.into_iter().flatten() {
+            // the documents of a file stand together
+            if !std::ptr::eq(last, &*n.file) {
+                last = &*n.file;
+                h.update(n.file.text.as_bytes());
+            }
+        }
+        for t in &self.tables {
+            h.update(t.text.as_bytes());
+        }
+        format!("{:032x}", h.digest128())
+    }
+
     fn folder(&mut self, folder: &str, path: &Path, p: &mut Problems) {
         let entries = match std::fs::read_dir(path) {
             Ok(e) => e,

@@ -180,3 +180,16 @@ pub fn append(to: &mut Batch, from: &Batch) {
         ..*m
     }));
 }
+
+impl Engine {
+    /// Nothing of an attack is going on any more: no instance, no task, no record that waits.
+    pub fn quiet(&self) -> bool {
+        self.launches.is_empty()
+            && self.mail.is_empty()
+            && self.cells.iter().all(|c| {
+                !c.state.runs.values().any(|r| r.inst.attack)
+                    && !c.state.tasks.iter().flatten().any(|t| t.inst.attack)
+                    && c.live().1 == 0
+            })
+    }
+}

@@ -1,6 +1,7 @@
 //! skirmish library
 pub mod account;
 pub mod activity;
+pub mod app;
 pub mod batch;
 pub mod cell;
 pub mod cli;
@@ -8,12 +9,15 @@ pub mod client;
 pub mod config;
 pub mod control;
 pub mod data;
+pub mod director;
 pub mod effect;
 pub mod engine;
+pub mod generate;
 pub mod grpc;
 pub mod journal;
 pub mod manifest;
 pub mod pace;
+pub mod plan;
 pub mod policy;
 pub mod proto;
 pub mod rng;

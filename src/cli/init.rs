@@ -11,6 +11,33 @@ pub const TEMPLATES: &[(&str, &str, &str)] = &[
     ("ci", "a fixed hour of records for a pipeline's tests", include_str!("../../config/ci.yaml")),
 ];
 
+/// Arguments of `init`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// load, purple, dev or ci
+    kind: String,
+    /// File to write
+    #[arg(short, long, value_name = "FILE", default_value = "skirmish.yaml")]
+    output: std::path::PathBuf,
+    /// Write over a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> super::Outcome {
+        if !TEMPLATES.iter().any(|(k, _, _)| *k == self.kind) {
+            let mut p = crate::yaml::Problems::new();
+            let near = crate::yaml::suggest(&self.kind, TEMPLATES.iter().map(|t| t.0));
+            p.plain(format!("unknown template `{}`", self.kind)).help(near);
+            return Err(p.into());
+        }
+        run(&self.kind, &self.output, self.force)?;
+        eprintln!("wrote {}; next: skirmish check -c {0}", self.output.display());
+        Ok(())
+    }
+}
+
 /// Writes a template to `path`; an existing file only with `force`.
 ///
 /// # Errors

@@ -48,6 +48,37 @@ impl State {
         s
     }
 
+    /// Writes processes and sessions as they stand, one JSON object a line: what a script needs to resolve parents and
+    /// logons from before the first record.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn boot_state(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
+        for h in &self.hosts {
+            let a = self.atlas().host(h.id);
+            for p in h.procs.iter().filter(|p| p.alive) {
+                let s = &p.snap;
+                let own = self.texts.get(s.path);
+                let path = if own.is_empty() { self.image(s.image).path.to_string() } else { own.to_owned() };
+                let line = serde_json::json!({
+                    "type": "process", "host": &*a.fqdn, "pid": s.pid, "machine": a.machine_part, "second": s.start.second(),
+                    "key": s.key, "image": path, "command_line": self.texts.get(s.command_line), "parent_pid": p.parent.pid,
+                    "parent_key": p.parent.key, "user": &*self.atlas().account(s.account).name, "logon_id": s.luid,
+                });
+                writeln!(out, "{line}")?;
+            }
+            for s in h.sessions.iter().filter(|s| s.luid != 0) {
+                let account = self.atlas().account(s.account);
+                let line = serde_json::json!({
+                    "type": "session", "host": &*a.fqdn, "logon_id": s.luid, "linked_id": s.linked, "second": s.start.second(),
+                    "logon_type": s.logon_type, "user": &*account.name, "sid": &*account.sid,
+                });
+                writeln!(out, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches what is shared to a state that was loaded.
     pub fn attach(&mut self, shared: Arc<Shared>) {
         self.shared = Some(shared);

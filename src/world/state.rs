@@ -39,6 +39,27 @@ pub struct Shared {
     pub habits: crate::world::habit::Index,
 }
 
+impl Shared {
+    /// For each boot image those of some background entries that run there, with cumulative weights.
+    pub fn by_boot(&self, usable: &[u32]) -> Vec<(Vec<u32>, Vec<u32>)> {
+        (0..self.atlas.boots.len() as u16)
+            .map(|b| {
+                let noise = self.habits.noise(b);
+                let (mut entries, mut cumulative, mut sum, mut before) = (vec![], vec![], 0, 0);
+                for (e, c) in noise.entries.iter().zip(&noise.cumulative) {
+                    if usable.contains(e) {
+                        sum += c - before;
+                        entries.push(*e);
+                        cumulative.push(sum);
+                    }
+                    before = *c;
+                }
+                (entries, cumulative)
+            })
+            .collect()
+    }
+}
+
 /// Truth of a fact: which step of which instance, in which role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tag {

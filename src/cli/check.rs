@@ -1,0 +1,63 @@
+//! `skirmish check`: loads everything, prints the plan, fails on any error.
+
+use crate::cli::args::{Common, run_id};
+use crate::cli::{Failure, Outcome};
+use crate::config::Config;
+use crate::plan::{Extra, plan};
+use crate::time::Time;
+
+/// Arguments of `check`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Reach the sinks, without writing
+    #[arg(long)]
+    connect: bool,
+    /// Treat notes as errors
+    #[arg(long)]
+    strict: bool,
+    /// Print the plan as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Outcome {
+        let config = Config::load(&self.common.layers().or_run(None))?;
+        let knowledge = self.common.knowledge(&config)?;
+        let wall = crate::app::wall();
+        let extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
+        let planned = plan(config, &knowledge, &extra)?;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&planned.report).expect("a report is JSON"));
+        } else {
+            print!("{}", planned.report);
+        }
+        for n in &knowledge.notes.0 {
+            eprintln!("note: {n}");
+        }
+        if self.strict && !(knowledge.notes.is_empty() && planned.report.warnings.is_empty()) {
+            return Err(Failure::Failed(anyhow::anyhow!("notes count as errors with --strict")));
+        }
+        if self.connect {
+            return connect(planned);
+        }
+        Ok(())
+    }
+}
+
+fn connect(planned: crate::plan::Planned) -> Outcome {
+    let runtime = tokio::runtime::Runtime::new().map_err(anyhow::Error::from)?;
+    let mut failed = 0;
+    for s in &planned.sinks {
+        for f in runtime.block_on(s.sink.reach()) {
+            println!("{} sink {}: {}", if f.ok { "ok  " } else { "FAIL" }, s.name, f.text);
+            failed += usize::from(!f.ok);
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        n => Err(Failure::Failed(anyhow::anyhow!("{n} of the findings above will not do"))),
+    }
+}

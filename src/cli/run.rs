@@ -1,0 +1,171 @@
+//! `skirmish run`: the daemon.
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::app::{self, Board, Limits};
+use crate::cli::Outcome;
+use crate::cli::args::{Common, run_id, span};
+use crate::config::Config;
+use crate::manifest::Saved;
+use crate::plan::{Extra, Planned, plan};
+use crate::time::{Span, Time};
+
+/// Arguments of `run`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// Without -c: also into topics skirmish.SOURCE of this Kafka
+    #[arg(long, value_name = "BOOTSTRAP")]
+    kafka: Option<String>,
+    /// Java client.properties for the Kafka of --kafka
+    #[arg(long, value_name = "FILE", requires = "kafka")]
+    kafka_config: Option<std::path::PathBuf>,
+    /// Where gRPC is served
+    #[arg(long, env = "SKIRMISH_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Wait so long for sinks that are not there yet
+    #[arg(long, value_name = "TIME", value_parser = span)]
+    wait: Option<Span>,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// End after so much logical time
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    span: Option<Span>,
+    /// No status block
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// How often the status block is drawn again.
+const REFRESH: Duration = Duration::from_millis(500);
+
+impl Args {
+    pub(crate) fn run(self) -> Outcome {
+        let mut layers = self.common.layers().or_run(self.kafka.as_deref());
+        if let Some(a) = self.listen {
+            layers.set.push(format!("control.listen='{a}'"));
+            if self.common.config.is_empty() {
+                layers.set.push(format!("sinks.live.grpc_serve.listen='{a}'"));
+            }
+        }
+        if let Some(f) = &self.kafka_config {
+            let path = serde_json::Value::from(f.display().to_string());
+            layers.set.push(format!("sinks.kafka.kafka.client_properties={path}"));
+        }
+        let config = Config::load(&layers)?;
+        let knowledge = self.common.knowledge(&config)?;
+        let wall = app::wall();
+        let mut extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
+        if let Some(dir) = &config.state
+            && let Some(saved) = Saved::load(dir)?
+        {
+            for name in saved.hosts.keys() {
+                let begin = saved.begin(name).unwrap_or_default();
+                extra.numbers.extend(begin.records.into_iter().map(|(c, n)| (name.clone(), c, n)));
+            }
+        }
+        let planned = plan(config, &knowledge, &extra)?;
+        for w in &planned.report.warnings {
+            eprintln!("note: {w}");
+        }
+        let threads = planned.config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let options = app::Options {
+            threads,
+            limits: Limits { count: self.count, span: self.span },
+            content: knowledge.digest.clone(),
+            verbose: false,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
+        let ended = runtime.block_on(self.drive(planned, options))?;
+        eprintln!("\n{}", ended.status);
+        let mut failed = false;
+        for (name, d) in &ended.sinks {
+            if let Some(e) = &d.error {
+                eprintln!("sink {name}: {e}");
+                failed = true;
+            }
+            if let Some(x) = d.digest {
+                eprintln!("sink {name}: xxh3:{x:032x}");
+            }
+        }
+        if !ended.flushed {
+            eprintln!("stopped before everything was flushed");
+        }
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        if failed { Err(anyhow::anyhow!("a sink failed").into()) } else { Ok(()) }
+    }
+
+    async fn drive(&self, planned: Planned, options: app::Options) -> anyhow::Result<app::Ended> {
+        let (first, second) = (tokio::sync::watch::Sender::new(false), tokio::sync::watch::Sender::new(false));
+        let (mut a, mut b) = (first.subscribe(), second.subscribe());
+        tokio::spawn(async move {
+            signal().await;
+            eprintln!("\nending: flushing what was made; a second signal ends at once");
+            first.send_replace(true);
+            signal().await;
+            second.send_replace(true);
+            // senders live until the end, so that receivers never see them gone
+            std::future::pending::<()>().await;
+        });
+        let kafka = self.kafka.is_some() || !self.common.config.is_empty();
+        let draw = !self.quiet && std::io::stderr().is_terminal();
+        let shutdown = async move {
+            let _ = a.wait_for(|x| *x).await;
+        };
+        let now = async move {
+            let _ = b.wait_for(|x| *x).await;
+        };
+        app::run(planned, options, shutdown, now, move |board| {
+            let board = board.clone();
+            std::thread::spawn(move || announce(&board, kafka, draw));
+        })
+        .await
+    }
+}
+
+/// SIGTERM or Ctrl-C.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Says `ready` after the first acknowledged record, what to type next, and keeps the status block up to date.
+fn announce(board: &Arc<Board>, kafka: bool, draw: bool) {
+    while !board.is_ready() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    eprintln!("ready");
+    for (name, a) in board.addresses() {
+        eprintln!("  {name:<10} {a}");
+    }
+    eprintln!("next: skirmish tail --attack        what attacks leave, with its truth");
+    eprintln!("      skirmish ctl status          how the run stands");
+    if !kafka {
+        eprintln!("      skirmish run --kafka localhost:9092    into topics skirmish.SOURCE");
+    }
+    let mut lines = 0;
+    while draw {
+        let text = board.status().to_string();
+        let mut err = std::io::stderr().lock();
+        // back to the first line of the block, and clear what stood there
+        let _ = write!(err, "{}\x1b[J{text}", if lines > 0 { format!("\x1b[{lines}A") } else { String::new() });
+        lines = text.lines().count();
+        drop(err);
+        std::thread::sleep(REFRESH);
+    }
+}

@@ -1,0 +1,274 @@
+//! Everything resolved, checked and sized before anything runs; the only place where names become ids.
+//!
+//! [`Knowledge`] is what the data folders hold; [`Planned`] is a run: a world, streams, fill, attacks, deliveries.
+//! All errors of a plan come at once. Below this module nobody reads configuration; above it nobody resolves names.
+
+pub mod calibrate;
+pub mod knowledge;
+mod report;
+pub mod streams;
+
+use std::sync::Arc;
+
+pub use knowledge::Knowledge;
+pub use report::Report;
+
+use crate::cell;
+use crate::config::{Clock, Config, Name, Start};
+use crate::director::{Choice, Director, When};
+use crate::rng::{mix, purpose};
+use crate::schedule::Schedule;
+use crate::sink::{DeliveryInfo, SinkSpec};
+use crate::time::{Span, Time};
+use crate::world::atlas;
+use crate::world::instance::{Casting, Choices};
+use crate::world::state::Shared;
+use crate::yaml::{Problems, suggest};
+
+/// Where a delivery of a stream goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Stream.
+    pub stream: usize,
+    /// Delivery of the stream.
+    pub delivery: usize,
+    /// Sink.
+    pub sink: usize,
+    /// Index of the delivery in the sink.
+    pub at: usize,
+}
+
+/// A run, ready to start.
+pub struct Planned {
+    /// What the cells share.
+    pub plan: Arc<cell::Plan>,
+    /// Schedule of each stream.
+    pub schedules: Vec<Option<Schedule>>,
+    /// Starts attacks.
+    pub director: Director,
+    /// Sinks, with their deliveries added.
+    pub sinks: Vec<SinkSpec>,
+    /// Deliveries of each sink, as it was told.
+    pub deliveries: Vec<Vec<DeliveryInfo>>,
+    /// Ways from streams to sinks.
+    pub routes: Vec<Route>,
+    /// Where truth lines go besides headers: sink and delivery.
+    pub truth: Option<(usize, usize)>,
+    /// Logical start.
+    pub start: Time,
+    /// What `check` prints.
+    pub report: Report,
+    /// The configuration, without its sinks.
+    pub config: Config,
+}
+
+/// What a command adds to a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Only these scenarios, each once, in a world just large enough.
+    pub scenarios: Vec<String>,
+    /// No benign life.
+    pub quiet: bool,
+    /// Logical start in place of the wall clock's time.
+    pub now: Option<Time>,
+    /// Id of the run.
+    pub run: String,
+    /// First record numbers by host name and channel, from an earlier run.
+    pub numbers: Vec<(String, String, u64)>,
+    /// Truth lines for all records, in every delivery.
+    pub truth_all: bool,
+}
+
+/// Hosts of a world without rates from which its size would follow.
+const HOSTS_DEFAULT: u32 = 300;
+
+/// Plans a run.
+///
+/// # Errors
+/// Everything that does not resolve or cannot be met.
+pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<Planned, Problems> {
+    let mut p = Problems::new();
+    let start = match config.clock {
+        Clock::Live => extra.now.unwrap_or_default(),
+        Clock::From { from, .. } | Clock::BackFill { from } => from,
+    };
+    let start = Time::of_slice(start.slice());
+    let mut library = knowledge.library.clone();
+    let choices = choices(&config, knowledge, extra, &mut p);
+    let mut hosts = config.world.hosts.unwrap_or(HOSTS_DEFAULT);
+    let build = |hosts: u32, library: &mut crate::world::program::Library| {
+        let c = knowledge.atlas_config(&config, hosts, start);
+        atlas::build::build(&c, &knowledge.world, &knowledge.personas, library)
+    };
+    let atlas = match build(hosts, &mut library) {
+        Ok(a) => a,
+        Err(e) => {
+            p.0.extend(e.0);
+            return Err(p);
+        }
+    };
+    let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
+    let policies = streams::policies(&config, knowledge, &atlas, &mut p);
+    let (Some(resolved), Some(policies)) = (resolved, policies) else { return Err(p) };
+    if !p.is_empty() {
+        return Err(p);
+    }
+    let make = |atlas: atlas::Atlas, library: crate::world::program::Library, resolved: streams::Resolved, policy_of: Vec<u8>| {
+        let shared = share(&config, knowledge, atlas, library, &resolved, extra, start);
+        streams::cell_plan(shared, resolved, policies.0.clone(), policy_of, extra)
+    };
+    let schedules: Vec<Option<Schedule>> = config
+        .streams
+        .iter()
+        .map(|s| s.rate.as_ref().map(|(shape, _)| Schedule::new(start, shape.clone())))
+        .collect();
+    let mut of = resolved.of.clone();
+    let mut cells = make(atlas, library.clone(), resolved, policies.1);
+    let mut measured = calibrate::measure(&cells, start);
+    // without a number the population follows the rates: natural life is to be the larger part at busy hours
+    if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
+        hosts = measured.hosts_for(&schedules, start);
+        let atlas = build(hosts, &mut library).map_err(|e| Problems(e.0))?;
+        let mut p = Problems::new();
+        let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
+        let policies = streams::policies(&config, knowledge, &atlas, &mut p);
+        let (Some(resolved), Some(policies)) = (resolved, policies) else { return Err(p) };
+        of = resolved.of.clone();
+        cells = make(atlas, library, resolved, policies.1);
+        measured = calibrate::measure(&cells, start);
+    }
+    for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {
+        s.mean_bytes = (*bytes as u64).max(1);
+    }
+    let (fill, balance) = measured.fill(&cells, &schedules, start);
+    cells.fill = fill;
+    report::check_rates(&config, &balance, &mut p);
+    let report = Report::new(&config, &cells, &measured, &balance, &schedules, start);
+    let cells = Arc::new(cells);
+    let (sinks, deliveries, routes, truth) = streams::deliveries(&mut config, &cells, &of, &mut p);
+    let director = director(&config, choices, start, extra);
+    p.or(Planned { plan: cells, schedules, director, sinks, deliveries, routes, truth, start, report, config })
+}
+
+fn share(
+    config: &Config,
+    knowledge: &Knowledge,
+    atlas: atlas::Atlas,
+    mut library: crate::world::program::Library,
+    resolved: &streams::Resolved,
+    extra: &Extra,
+    start: Time,
+) -> Arc<Shared> {
+    let servers: Vec<_> = knowledge.servers(&mut library);
+    let habits = crate::world::habit::Index::new(&atlas, &library, config.seed, start, &servers);
+    let zones = atlas.sites.iter().map(|s| crate::schedule::zone(&s.tz).unwrap_or(jiff::tz::TimeZone::UTC)).collect();
+    Arc::new(Shared {
+        casting: Casting::new(&atlas),
+        atlas,
+        library,
+        seed: config.seed,
+        benign: !extra.quiet,
+        wanted: resolved.wanted,
+        zones,
+        habits,
+    })
+}
+
+/// Scenarios to choose from: those of the command, else those of the configuration.
+fn choices(config: &Config, knowledge: &Knowledge, extra: &Extra, p: &mut Problems) -> Vec<Choice> {
+    let mut options = vec![];
+    let all: Vec<&str> = knowledge.attacks().map(|(_, s)| &*s.id).collect();
+    if !extra.scenarios.is_empty() {
+        for id in &extra.scenarios {
+            let before = options.len();
+            for (i, s) in knowledge.attacks() {
+                if id == "all" || matches(id, &s.id) {
+                    options.push(Choice { scenario: i, weight: 1, choices: Choices::default() });
+                }
+            }
+            if options.len() == before {
+                p.plain(format!("unknown scenario `{id}`")).help(suggest(id, all.iter().copied()));
+            }
+        }
+        return options;
+    }
+    for s in &config.attacks.scenarios {
+        let mut found = false;
+        for (i, scenario) in knowledge.attacks().filter(|(_, x)| matches(&s.id.text, &x.id)) {
+            found = true;
+            let mut c = Choices::default();
+            for (role, member) in s.cast.iter().chain(&config.attacks.cast) {
+                if scenario.cast.iter().any(|(n, _)| **n == *role.text) {
+                    c.cast.push((role.text.as_str().into(), member.text.as_str().into()));
+                } else if s.cast.iter().any(|(r, _)| r.text == role.text) {
+                    unknown(p, role, &format!("role of `{}`", scenario.id), scenario.cast.iter().map(|(n, _)| &**n));
+                }
+            }
+            for (var, node) in s.vars.iter().chain(&config.attacks.vars) {
+                let value = node.as_str().unwrap_or("");
+                if scenario.vars.iter().any(|(n, _)| **n == *var.text) {
+                    c.vars.push((var.text.as_str().into(), value.into()));
+                } else if s.vars.iter().any(|(r, _)| r.text == var.text) {
+                    unknown(p, var, &format!("variable of `{}`", scenario.id), scenario.vars.iter().map(|(n, _)| &**n));
+                }
+            }
+            options.push(Choice { scenario: i, weight: (s.weight * 100.0).round().max(1.0) as u32, choices: c });
+        }
+        // `*` over no scenario at all is nobody's mistake
+        if !found && s.id.text != "*" {
+            unknown(p, &s.id, "scenario", all.iter().copied());
+        }
+    }
+    options
+}
+
+fn director(config: &Config, options: Vec<Choice>, start: Time, extra: &Extra) -> Director {
+    use crate::config::When as W;
+    let when = match &config.attacks.when {
+        _ if !extra.scenarios.is_empty() => When::Each,
+        W::Never => When::Never,
+        W::PerHour(n) => When::PerHour(*n),
+        W::At(times) => When::At(
+            times
+                .iter()
+                .map(|t| match t {
+                    Start::After(s) => start + *s,
+                    Start::At(t) => *t,
+                })
+                .collect(),
+        ),
+        W::Share(s) => When::Share(*s),
+    };
+    let first = match extra.scenarios.is_empty() {
+        true => config.attacks.first.map(|f| start + f),
+        false => Some(start + Span::s(2)),
+    };
+    let max = if extra.scenarios.is_empty() { config.attacks.max_parallel as usize } else { usize::MAX };
+    Director::new(mix(config.seed, purpose("attacks")), when, options, max, start, first)
+}
+
+/// Notes an unknown name where it was written.
+pub(crate) fn unknown<'a>(p: &mut Problems, name: &Name, what: &str, allowed: impl IntoIterator<Item = &'a str>) {
+    p.unknown(&name.node, what, &name.text, allowed);
+}
+
+/// Whether a name matches a pattern in which `*` stands for anything.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((head, tail)) => {
+            name.strip_prefix(head).is_some_and(|rest| (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches(tail, &rest[i..])))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        assert!(matches("ransomware.*", "ransomware.hands_on") && matches("*", "x") && matches("a*c", "abc"));
+        assert!(!matches("ransomware", "ransomware.hands_on") && !matches("a*c", "abd"));
+    }
+}

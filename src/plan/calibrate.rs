@@ -1,0 +1,215 @@
+//! What life brings by itself, and what fill costs: measured on the plan's own world, not guessed.
+//!
+//! A few cells live for a short logical time without fill; every background entry is tried on every kind of host.
+//! The same seed gives the same measurement, so a plan is as deterministic as a run.
+
+use std::sync::Arc;
+
+use crate::cell::{Cell, FillPlan, Plan};
+use crate::schedule::{Rate, Schedule, Unit};
+use crate::time::{Span, Time};
+
+/// Logical time that is lived through.
+const SPAN: Span = Span::s(60);
+/// Cells that live it at most.
+const CELLS_MAX: u16 = 4;
+/// Tries of every background entry.
+const TRIES: u32 = 6;
+/// Part of the rate that natural life is to bring at busy hours.
+const NATURAL_SHARE: f64 = 0.6;
+/// Fewest hosts of a world whose size follows its rates.
+const HOSTS_MIN: f64 = 40.0;
+
+/// What was measured.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// Records per second of each stream without fill, over all hosts.
+    pub natural: Vec<f64>,
+    /// Hosts of the world.
+    pub hosts: usize,
+    /// Mean bytes of a record of each stream's first delivery.
+    pub bytes: Vec<f64>,
+    /// Records by event id of each stream, most first.
+    pub mix: Vec<Vec<(String, f64)>>,
+    /// For each background entry the records one run of it makes in each stream.
+    pub yields: Vec<Vec<f64>>,
+}
+
+/// How a stream's rate comes about at its highest point.
+#[derive(Clone, Debug, Default)]
+pub struct Balance {
+    /// Asked for, records per second.
+    pub asked: f64,
+    /// Natural life.
+    pub natural: f64,
+    /// Made by fill of other streams.
+    pub shared: f64,
+    /// Made by its own fill.
+    pub own: f64,
+}
+
+/// Lives a while without fill.
+pub fn measure(plan: &Plan, start: Time) -> Measured {
+    let streams = plan.streams.len();
+    let probe = Arc::new(Plan {
+        shared: plan.shared.clone(),
+        run: String::new(),
+        feeds: plan.feeds.iter().map(|f| crate::cell::Feed { source: f.source.clone(), streams: f.streams.clone(), ..*f }).collect(),
+        streams: plan.streams.iter().map(|s| crate::cell::StreamPlan {
+            name: s.name.clone(),
+            hosts: s.hosts.clone(),
+            division: s.division.clone(),
+            deliveries: s.deliveries.iter().take(1).map(|d| crate::cell::DeliveryPlan { writer: d.writer.clone(), ..*d }).collect(),
+            ..*s
+        }).collect(),
+        channels: plan.channels.clone(),
+        policies: plan.policies.clone(),
+        policy_of: plan.policy_of.clone(),
+        fill: vec![],
+        numbers: None,
+    });
+    let atlas = &plan.shared.atlas;
+    let none: Vec<Option<Schedule>> = vec![None; streams];
+    let mut m = Measured { natural: vec![0.0; streams], hosts: atlas.hosts.len(), bytes: vec![0.0; streams], mix: vec![vec![]; streams], yields: vec![] };
+    let mut records = vec![0u64; streams];
+    let mut bytes = vec![0u64; streams];
+    let mut lived = 0usize;
+    let mut trial: Option<Cell> = None;
+    for index in 0..atlas.cells.min(CELLS_MAX) {
+        let mut cell = Cell::new(probe.clone(), index, start);
+        lived += cell.state.hosts.len();
+        let first = start.slice();
+        for slice in first..(start + SPAN).slice() {
+            cell.run(slice, &none);
+            cell.take_mail();
+            for s in 0..streams {
+                records[s] += cell.slice[s].records;
+                bytes[s] += cell.slice[s].bytes;
+            }
+        }
+        if trial.as_ref().is_none_or(|t| t.state.hosts.len() < cell.state.hosts.len()) {
+            trial = Some(cell);
+        }
+    }
+    let scale = atlas.hosts.len() as f64 / lived.max(1) as f64 / SPAN.as_secs_f64();
+    for s in 0..streams {
+        m.natural[s] = records[s] as f64 * scale;
+        m.bytes[s] = bytes[s] as f64 / records[s].max(1) as f64;
+    }
+    if let Some(mut cell) = trial {
+        m.yields = yields(&probe, &mut cell, (start + SPAN).slice(), streams);
+        // streams that stood still have no mean size yet: what fill would make tells
+        for s in 0..streams {
+            if records[s] == 0 {
+                let (r, b) = cell.made_so_far(s);
+                m.bytes[s] = b as f64 / r.max(1) as f64;
+            }
+        }
+    }
+    m
+}
+
+/// Runs every background entry a few times, somewhere where it can run, and counts what comes out.
+fn yields(plan: &Arc<Plan>, cell: &mut Cell, from: i64, streams: usize) -> Vec<Vec<f64>> {
+    let none: Vec<Option<Schedule>> = vec![None; streams];
+    let mut slice = from;
+    let entries = plan.shared.library.background.len();
+    let mut all = vec![vec![0.0; streams]; entries];
+    cell.still();
+    for (entry, out) in all.iter_mut().enumerate() {
+        let mut ran = 0u32;
+        let before: Vec<u64> = (0..streams).map(|s| cell.made_so_far(s).0).collect();
+        let hosts = cell.state.hosts.len() as u32;
+        for k in 0..TRIES {
+            for h in 0..hosts {
+                if cell.try_entry((h + k * 7) % hosts, entry as u32, k as u64) {
+                    ran += 1;
+                    break;
+                }
+            }
+        }
+        if ran == 0 {
+            continue;
+        }
+        // what a run brings later counts as well, up to some seconds
+        for _ in 0..600 {
+            cell.run(slice, &none);
+            cell.take_mail();
+            slice += 1;
+        }
+        for (s, b) in before.iter().enumerate() {
+            out[s] = (cell.made_so_far(s).0 - b) as f64 / ran as f64;
+        }
+    }
+    all
+}
+
+impl Measured {
+    /// Hosts that make natural life the larger part of every rate at its highest point.
+    pub fn hosts_for(&self, schedules: &[Option<Schedule>], start: Time) -> u32 {
+        let mut wanted = f64::INFINITY;
+        for (s, schedule) in schedules.iter().enumerate() {
+            let Some(schedule) = schedule else { continue };
+            let per_host = self.natural[s] / self.hosts.max(1) as f64;
+            let high = self.records(schedule, schedule.points(start, Span::s(7 * 86_400)).high.1, s);
+            if per_host > 0.0 {
+                wanted = wanted.min(high * NATURAL_SHARE / per_host);
+            }
+        }
+        if wanted.is_finite() { wanted.clamp(HOSTS_MIN, 100_000.0) as u32 } else { super::HOSTS_DEFAULT }
+    }
+
+    /// A rate in records per second.
+    pub fn records(&self, schedule: &Schedule, rate: Rate, stream: usize) -> f64 {
+        match schedule.unit() {
+            Unit::Bytes => rate.per_second() / self.bytes[stream].max(1.0),
+            _ => rate.per_second(),
+        }
+    }
+
+    /// How streams are filled, in order, and what that brings at the highest point of the schedules.
+    pub fn fill(&self, plan: &Plan, schedules: &[Option<Schedule>], start: Time) -> (Vec<FillPlan>, Vec<Balance>) {
+        let streams = plan.streams.len();
+        let mut balance = vec![Balance::default(); streams];
+        for (s, schedule) in schedules.iter().enumerate() {
+            balance[s].natural = self.natural[s];
+            balance[s].asked = match schedule {
+                Some(x) => self.records(x, x.points(start, Span::s(7 * 86_400)).high.1, s),
+                None => self.natural[s],
+            };
+        }
+        let filled: Vec<usize> = (0..streams).filter(|s| schedules[*s].is_some() && !plan.streams[*s].attack_only).collect();
+        let alone = |entry: usize, s: usize| {
+            self.yields[entry][s] > 0.0 && filled.iter().all(|t| *t == s || self.yields[entry][*t] == 0.0)
+        };
+        let entries = 0..self.yields.len();
+        let mut order: Vec<(bool, usize)> =
+            filled.iter().map(|s| (entries.clone().any(|e| alone(e, *s)), *s)).collect();
+        // streams without a kind of their own come first
+        order.sort_unstable();
+        let mut plans = vec![];
+        for (own, s) in order {
+            let usable: Vec<u32> = entries
+                .clone()
+                .filter(|e| if own { alone(*e, s) } else { self.yields[*e][s] > 0.0 })
+                .map(|e| e as u32)
+                .collect();
+            let by_boot = plan.shared.by_boot(&usable);
+            let need = (balance[s].asked - balance[s].natural - balance[s].shared).max(0.0);
+            balance[s].own = need;
+            if !own && !usable.is_empty() {
+                let weight = |e: u32| plan.shared.library.background[e as usize].per_hour;
+                let total: f64 = usable.iter().map(|e| weight(*e)).sum();
+                let mean = |t: usize| -> f64 { usable.iter().map(|e| weight(*e) * self.yields[*e as usize][t]).sum::<f64>() / total };
+                let runs = need / mean(s).max(1e-9);
+                for t in &filled {
+                    if *t != s {
+                        balance[*t].shared += runs * mean(*t);
+                    }
+                }
+            }
+            plans.push(FillPlan { stream: s, by_boot, own });
+        }
+        (plans, balance)
+    }
+}

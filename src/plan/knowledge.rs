@@ -1,0 +1,105 @@
+//! What the data folders hold, understood: sources, policies, effects, scenarios, personas, the world's data.
+
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::data::Data;
+use crate::effect::Effects;
+use crate::policy::Policies;
+use crate::scenario;
+use crate::source::Catalogue;
+use crate::time::Time;
+use crate::world::atlas::{self, Persona, WorldData};
+use crate::world::program::{Library, Scenario, ScenarioId, Who};
+use crate::yaml::{Node, Problems};
+
+/// Everything that data says.
+pub struct Knowledge {
+    /// Sources.
+    pub catalogue: Catalogue,
+    /// Sensor policies.
+    pub policies: Policies,
+    /// Effects.
+    pub effects: Effects,
+    /// The world's data.
+    pub world: WorldData,
+    /// Personas.
+    pub personas: Vec<Persona>,
+    /// Scenarios, habits and background, compiled.
+    pub library: Library,
+    /// Things that are allowed and look wrong.
+    pub notes: Problems,
+    /// Digest of all data.
+    pub digest: String,
+}
+
+impl Knowledge {
+    /// Loads what is built in and the given folders.
+    ///
+    /// # Errors
+    /// Everything wrong in any file of any folder.
+    pub fn load(folders: &[PathBuf]) -> Result<Knowledge, Problems> {
+        let data = Data::load(folders)?;
+        let mut p = Problems::new();
+        let mut take = |e: Problems| p.0.extend(e.0);
+        let catalogue = Catalogue::load(&data.sources).map_err(&mut take).ok();
+        let policies = Policies::load(&data.policies).map_err(&mut take).ok();
+        let effects = Effects::load(&data.effects).map_err(&mut take).ok();
+        // the folder holds the world's tables and what runs in it by itself
+        let runs = |n: &Node| n.get("background").is_some() || n.get("script").is_some();
+        let (background, world): (Vec<Node>, Vec<Node>) = data.world.iter().cloned().partition(runs);
+        let world = WorldData::load(&world).map_err(&mut take).ok();
+        let (Some(catalogue), Some(policies), Some(effects), Some(world)) = (catalogue, policies, effects, world) else {
+            return Err(p);
+        };
+        let nodes: Vec<_> = [&data.scenarios, &data.personas, &background].into_iter().flatten().cloned().collect();
+        let compiled = scenario::compile(&nodes, &data.techniques, &effects, &world)?;
+        let digest = data.digest();
+        Ok(Knowledge { catalogue, policies, effects, world, personas: compiled.personas, library: compiled.library, notes: compiled.notes, digest })
+    }
+
+    /// Scenarios that are attacks.
+    pub fn attacks(&self) -> impl Iterator<Item = (ScenarioId, &Scenario)> {
+        self.library.scenarios.iter().enumerate().filter(|(_, s)| s.attack).map(|(i, s)| (ScenarioId(i as u16), s))
+    }
+
+    /// The atlas that a configuration asks for.
+    pub fn atlas_config(&self, config: &Config, hosts: u32, start: Time) -> atlas::Config {
+        let w = &config.world;
+        let total: f64 = w.sites.iter().map(|s| s.share).sum();
+        atlas::Config {
+            seed: config.seed,
+            start,
+            hosts: hosts as usize,
+            cells: w.cells,
+            forest: Some(w.forest.as_str().into()),
+            netbios: Some(w.netbios.as_str().into()),
+            domain_sid: w.domain_sid.as_deref().map(Into::into),
+            tenant: w.tenant.as_deref().map(Into::into),
+            sites: w
+                .sites
+                .iter()
+                .map(|s| atlas::SiteConfig {
+                    name: s.name.as_str().into(),
+                    tz: s.tz.as_str().into(),
+                    share: (s.share / total.max(1e-9) * 1000.0).round().max(1.0) as u32,
+                })
+                .collect(),
+            roles: w
+                .roles
+                .iter()
+                .map(|r| atlas::RoleConfig {
+                    role: r.role.text.as_str().into(),
+                    share: r.share,
+                    name: r.name.as_ref().map(|n| n.text.as_str().into()),
+                })
+                .collect(),
+        }
+    }
+
+    /// Who serves well-known ports.
+    pub fn servers(&self, library: &mut Library) -> Vec<(u16, bool, Who)> {
+        let _ = library;
+        vec![]
+    }
+}
