@@ -68,8 +68,12 @@ pub async fn run(
         planned.deliveries.iter().map(|d| d.iter().map(|_| Arc::default()).collect()).collect();
     let board = Arc::new(Board::new(&planned, streams.clone(), accounts.clone()));
     let (orders, inbox) = std::sync::mpsc::channel();
-    let commander: Arc<dyn crate::control::Commander> =
-        Arc::new(Commander { board: board.clone(), orders, stop: stop.clone(), scenarios: command::describe(&planned.plan) });
+    let commander: Arc<dyn crate::control::Commander> = Arc::new(Commander {
+        board: board.clone(),
+        orders,
+        stop: stop.clone(),
+        scenarios: command::describe(&planned.plan),
+    });
 
     // what can be refused is taken before anything runs
     for (i, s) in planned.sinks.iter_mut().enumerate() {

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Batch, Message, RecordId};
+use crate::policy::SensorPolicy as Policy;
 use crate::rng::{Rng, mix, purpose};
 use crate::schedule::{Cursor, Division, Schedule, Unit};
-use crate::policy::SensorPolicy as Policy;
 use crate::source::{Delay, EventIndex, Source, Writer};
 use crate::time::{SLICE, Span, Time};
 use crate::world::atlas::HostId;
@@ -464,10 +464,14 @@ impl Cell {
     }
 
     /// Lets a background entry run once on a host, now. False where its program does not run.
-    pub fn try_entry(&mut self, host: u32, entry: u32, seed: u64) -> bool { self.state.background(host, entry, mix(seed, entry as u64)) }
+    pub fn try_entry(&mut self, host: u32, entry: u32, seed: u64) -> bool {
+        self.state.background(host, entry, mix(seed, entry as u64))
+    }
 
     /// Records and bytes made so far of a stream.
-    pub fn made_so_far(&self, stream: usize) -> (u64, u64) { self.sizes[stream] }
+    pub fn made_so_far(&self, stream: usize) -> (u64, u64) {
+        self.sizes[stream]
+    }
 
     /// Facts and pending records in memory, for tests and metrics.
     pub fn live(&self) -> (usize, usize) {

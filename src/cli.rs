@@ -36,7 +36,6 @@ enum Command {
     /// Write records of the same plan as a batch
     Generate(generate::Args),
 
-
     /// Load everything, print the plan, fail on any error
     Check(check::Args),
     /// List what there is
@@ -121,7 +120,8 @@ pub(crate) fn print_problems(p: &Problems) {
         if let (true, Some(file)) = (people, &x.file) {
             let (line, column) = file.line_col(x.at.start);
             if let Some(text) = file.text.lines().nth(line - 1) {
-                let width = file.text.get(x.at.clone()).map_or(1, |t| t.lines().next().unwrap_or("").chars().count().max(1));
+                let width =
+                    file.text.get(x.at.clone()).map_or(1, |t| t.lines().next().unwrap_or("").chars().count().max(1));
                 eprintln!("  {line:>5} | {text}\n        | {}{}", " ".repeat(column - 1), "^".repeat(width.min(100)));
             }
         }

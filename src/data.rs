@@ -96,7 +96,15 @@ impl Data {
     pub fn digest(&self) -> String {
         let mut h = xxhash_rust::xxh3::Xxh3::new();
         let mut last: *const yaml::File = std::ptr::null();
-        let all = [&self.sources, &self.effects, &self.scenarios, &self.personas, &self.policies, &self.world, &self.techniques];
+        let all = [
+            &self.sources,
+            &self.effects,
+            &self.scenarios,
+            &self.personas,
+            &self.policies,
+            &self.world,
+            &self.techniques,
+        ];
         for n in all.into_iter().flatten() {
             // the documents of a file stand together
             if !std::ptr::eq(last, &*n.file) {

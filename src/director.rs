@@ -50,7 +50,14 @@ const SHARE_GAP: Span = Span::s(5);
 
 impl Director {
     /// A director; the first instance starts at `first` if it is given, else when the rule says so.
-    pub fn new(seed: u64, when: When, options: Vec<Choice>, max_parallel: usize, start: Time, first: Option<Time>) -> Director {
+    pub fn new(
+        seed: u64,
+        when: When,
+        options: Vec<Choice>,
+        max_parallel: usize,
+        start: Time,
+        first: Option<Time>,
+    ) -> Director {
         let mut sum = 0;
         let cumulative = options
             .iter()
@@ -121,7 +128,13 @@ impl Director {
             choices.vars.extend(o.choices.vars.iter().cloned());
         }
         let scenario = scenario.or(option.map(|o| o.scenario)).unwrap_or_default();
-        Launch { time, id: self.started, scenario, seed: mix(self.seed, mix(self.started, purpose("instance"))), choices }
+        Launch {
+            time,
+            id: self.started,
+            scenario,
+            seed: mix(self.seed, mix(self.started, purpose("instance"))),
+            choices,
+        }
     }
 }
 

@@ -176,7 +176,8 @@ fn batch(engine: &mut Engine, planned: &mut Planned, options: &Options, w: &mut 
                 *n += w.batch(&c.out[s][0])?;
             }
         }
-        if options.until_done && engine.quiet() && planned.director.started > 0 && engine.slice() > start.slice() + 300 {
+        if options.until_done && engine.quiet() && planned.director.started > 0 && engine.slice() > start.slice() + 300
+        {
             break;
         }
     }
@@ -195,7 +196,8 @@ fn replay(engine: &mut Engine, planned: &mut Planned, e: &Entry) -> anyhow::Resu
         Command::Start { scenario, cast, vars } => {
             let scenarios = &planned.plan.shared.library.scenarios;
             let index = scenarios.iter().position(|s| *s.id == **scenario);
-            let index = index.with_context(|| format!("the journal starts scenario `{scenario}`, which is not known"))?;
+            let index =
+                index.with_context(|| format!("the journal starts scenario `{scenario}`, which is not known"))?;
             let pairs = |m: &std::collections::BTreeMap<String, String>| {
                 m.iter().map(|(a, b)| (a.as_str().into(), b.as_str().into())).collect()
             };

@@ -113,15 +113,15 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     if !p.is_empty() {
         return Err(p);
     }
-    let make = |atlas: atlas::Atlas, library: crate::world::program::Library, resolved: streams::Resolved, policy_of: Vec<u8>| {
+    let make = |atlas: atlas::Atlas,
+                library: crate::world::program::Library,
+                resolved: streams::Resolved,
+                policy_of: Vec<u8>| {
         let shared = share(&config, knowledge, atlas, library, &resolved, extra, start);
         streams::cell_plan(shared, resolved, policies.0.clone(), policy_of, extra)
     };
-    let schedules: Vec<Option<Schedule>> = config
-        .streams
-        .iter()
-        .map(|s| s.rate.as_ref().map(|(shape, _)| Schedule::new(start, shape.clone())))
-        .collect();
+    let schedules: Vec<Option<Schedule>> =
+        config.streams.iter().map(|s| s.rate.as_ref().map(|(shape, _)| Schedule::new(start, shape.clone()))).collect();
     let mut of = resolved.of.clone();
     let mut cells = make(atlas, library.clone(), resolved, policies.1);
     let mut measured = calibrate::measure(&cells, start);
@@ -256,9 +256,9 @@ pub(crate) fn unknown<'a>(p: &mut Problems, name: &Name, what: &str, allowed: im
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((head, tail)) => {
-            name.strip_prefix(head).is_some_and(|rest| (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches(tail, &rest[i..])))
-        }
+        Some((head, tail)) => name
+            .strip_prefix(head)
+            .is_some_and(|rest| (0..=rest.len()).any(|i| rest.is_char_boundary(i) && matches(tail, &rest[i..]))),
     }
 }
 

@@ -138,9 +138,18 @@ const WINDOW: Duration = Duration::from_secs(2);
 
 impl Board {
     /// The board of a run.
-    pub fn new(planned: &Planned, streams: Vec<Arc<account::Stream>>, accounts: Vec<Vec<Arc<account::Delivery>>>) -> Board {
+    pub fn new(
+        planned: &Planned,
+        streams: Vec<Arc<account::Stream>>,
+        accounts: Vec<Vec<Arc<account::Delivery>>>,
+    ) -> Board {
         let plan = planned.plan.clone();
-        let named = plan.streams.iter().zip(streams).map(|(s, a)| (s.name.clone(), plan.feeds[s.feed].source.id.clone(), a)).collect();
+        let named = plan
+            .streams
+            .iter()
+            .zip(streams)
+            .map(|(s, a)| (s.name.clone(), plan.feeds[s.feed].source.id.clone(), a))
+            .collect();
         let mut deliveries = vec![];
         for ((sink, infos), accounts) in planned.sinks.iter().zip(&planned.deliveries).zip(accounts) {
             for (info, a) in infos.iter().zip(accounts) {
@@ -156,7 +165,10 @@ impl Board {
             streams: named,
             deliveries,
             sinks: planned.sinks.iter().map(|s| s.name.clone()).collect(),
-            scenarios: scenarios.filter(|(_, s)| s.attack).map(|(i, s)| (s.id.to_string(), ScenarioId(i as u16))).collect(),
+            scenarios: scenarios
+                .filter(|(_, s)| s.attack)
+                .map(|(i, s)| (s.id.to_string(), ScenarioId(i as u16)))
+                .collect(),
             orders: AtomicU64::new(0),
             stop: tokio::sync::watch::Sender::new(false),
             inner: Mutex::new(Inner {
@@ -283,10 +295,18 @@ impl Board {
         let i = self.inner();
         let streams = self.streams.iter().enumerate().map(|(n, (name, source, a))| {
             let rate = |pick: fn(&(u64, u64)) -> u64| match (i.window.first(), i.window.last()) {
-                (Some((t0, a)), Some((t1, b))) if t1 > t0 => (pick(&b[n]) - pick(&a[n])) as f64 / (*t1 - *t0).as_secs_f64(),
+                (Some((t0, a)), Some((t1, b))) if t1 > t0 => {
+                    (pick(&b[n]) - pick(&a[n])) as f64 / (*t1 - *t0).as_secs_f64()
+                }
                 _ => 0.0,
             };
-            StreamStatus { name: name.clone(), source: source.clone(), asked: rate(|r| r.0), achieved: rate(|r| r.1), account: a.read() }
+            StreamStatus {
+                name: name.clone(),
+                source: source.clone(),
+                asked: rate(|r| r.0),
+                achieved: rate(|r| r.1),
+                account: a.read(),
+            }
         });
         let late = |q: f64| i.late.value_at_quantile(q) as f64 / 1000.0;
         Status {
@@ -400,7 +420,11 @@ impl Board {
 impl fmt::Display for Status {
     /// A table for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<18}{:>10}{:>10}{:>12}{:>9}{:>9}{:>8}", "stream", "asked/s", "made/s", "made", "owed", "attack", "fill")?;
+        writeln!(
+            f,
+            "{:<18}{:>10}{:>10}{:>12}{:>9}{:>9}{:>8}",
+            "stream", "asked/s", "made/s", "made", "owed", "attack", "fill"
+        )?;
         for s in &self.streams {
             let fill = 100.0 * s.account.fill as f64 / s.account.generated.max(1) as f64;
             writeln!(
@@ -409,13 +433,25 @@ impl fmt::Display for Status {
                 s.name, s.asked, s.achieved, s.account.generated, s.account.owed, s.account.attack, fill
             )?;
         }
-        writeln!(f, "{:<18}{:>14}{:>12}{:>12}{:>12}{:>10}{:>10}", "delivery", "sink", "offered", "delivered", "dropped", "in flight", "unknown")?;
+        writeln!(
+            f,
+            "{:<18}{:>14}{:>12}{:>12}{:>12}{:>10}{:>10}",
+            "delivery", "sink", "offered", "delivered", "dropped", "in flight", "unknown"
+        )?;
         for d in &self.deliveries {
             let a = &d.account;
-            writeln!(f, "{:<18}{:>14}{:>12}{:>12}{:>12}{:>10}{:>10}", d.stream, d.sink, a.generated, a.delivered, a.dropped, a.in_flight, a.unknown)?;
+            writeln!(
+                f,
+                "{:<18}{:>14}{:>12}{:>12}{:>12}{:>10}{:>10}",
+                d.stream, d.sink, a.generated, a.delivered, a.dropped, a.in_flight, a.unknown
+            )?;
         }
         let [p50, p99, max] = self.late_ms;
-        writeln!(f, "slices late by {p50:.1} ms (median), {p99:.1} ms (p99), {max:.1} ms (max); logical time {}", &self.now[..19.min(self.now.len())])?;
+        writeln!(
+            f,
+            "slices late by {p50:.1} ms (median), {p99:.1} ms (p99), {max:.1} ms (max); logical time {}",
+            &self.now[..19.min(self.now.len())]
+        )?;
         for i in &self.instances {
             writeln!(f, "attack {} {} step {} {} ({}/{})", i.id, i.scenario, i.step, i.technique, i.done + 1, i.steps)?;
         }

@@ -13,7 +13,9 @@ use crate::cell;
 use crate::control::Refusal;
 use crate::journal;
 use crate::proto::skirmish::v1::stop_scenario_request::Which;
-use crate::proto::skirmish::v1::{InstanceStatus, Scenario, SetRateResponse, Slot, StartScenarioRequest, StatusResponse};
+use crate::proto::skirmish::v1::{
+    InstanceStatus, Scenario, SetRateResponse, Slot, StartScenarioRequest, StatusResponse,
+};
 use crate::time::{Span, Time};
 use crate::world::program::ScenarioId;
 use crate::yaml::suggest;
@@ -44,11 +46,9 @@ impl Order {
     pub fn command(&self) -> Option<journal::Command> {
         Some(match self {
             Order::Rate { stream, text, .. } => journal::Command::Rate { stream: stream.clone(), rate: text.clone() },
-            Order::Start { name, cast, vars, .. } => journal::Command::Start {
-                scenario: name.clone(),
-                cast: cast.clone(),
-                vars: vars.clone(),
-            },
+            Order::Start { name, cast, vars, .. } => {
+                journal::Command::Start { scenario: name.clone(), cast: cast.clone(), vars: vars.clone() }
+            }
             Order::Stop { ids: None, .. } => journal::Command::StopAll,
             Order::Stop { ids: Some(ids), .. } => journal::Command::Stop { instance: ids.first()?.to_string() },
             Order::Pause(_) => journal::Command::Pause,

@@ -49,8 +49,12 @@ impl Driver {
         let clock = match self.config.clock {
             config::Clock::Live => pace::Clock::Live,
             config::Clock::BackFill { from } => pace::Clock::BackFill { from },
-            config::Clock::From { from, speed: config::Speed::Times(s) } => pace::Clock::From { from, speed: pace::Speed::Times(s) },
-            config::Clock::From { from, speed: config::Speed::Max } => pace::Clock::From { from, speed: pace::Speed::Max },
+            config::Clock::From { from, speed: config::Speed::Times(s) } => {
+                pace::Clock::From { from, speed: pace::Speed::Times(s) }
+            }
+            config::Clock::From { from, speed: config::Speed::Max } => {
+                pace::Clock::From { from, speed: pace::Speed::Max }
+            }
         };
         let live = matches!(clock, pace::Clock::Live);
         let mut pace = Pace::new(clock, watch.now());
@@ -64,7 +68,9 @@ impl Driver {
             pace = Pace::new(pace::Clock::From { from: start, speed: pace::Speed::Times(1.0) }, watch.now());
         }
         let mut truth_file = match &self.config.truth.file {
-            Some(p) => Some(std::io::BufWriter::new(std::fs::File::create(p).map_err(|e| anyhow::anyhow!("truth file {}: {e}", p.display()))?)),
+            Some(p) => Some(std::io::BufWriter::new(
+                std::fs::File::create(p).map_err(|e| anyhow::anyhow!("truth file {}: {e}", p.display()))?,
+            )),
             None => None,
         };
         loop {
@@ -215,7 +221,13 @@ impl Driver {
 ///
 /// # Errors
 /// An unknown stream, a rate that cannot be read or has another unit.
-pub fn set_rate(engine: &mut Engine, config: &Config, stream: &str, text: &str, at: Time) -> Result<(f64, f64), String> {
+pub fn set_rate(
+    engine: &mut Engine,
+    config: &Config,
+    stream: &str,
+    text: &str,
+    at: Time,
+) -> Result<(f64, f64), String> {
     let shape = config.rate(stream, text).map_err(|e| e.to_string())?;
     let i = config.streams.iter().position(|s| s.name == stream).ok_or_else(|| format!("unknown stream `{stream}`"))?;
     let Some(s) = &mut engine.schedules[i] else {

@@ -23,17 +23,15 @@ pub async fn open(address: SocketAddr, board: Arc<Board>) -> std::io::Result<Htt
     let address = listener.local_addr()?;
     let (metrics, health) = (board.clone(), board);
     let text = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    let router = Router::new()
-        .route("/metrics", get(move || async move { (text, metrics.metrics()) }))
-        .route(
-            "/healthz",
-            get(move || async move {
-                match health.is_ready() {
-                    true => (StatusCode::OK, "ready\n"),
-                    false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-                }
-            }),
-        );
+    let router = Router::new().route("/metrics", get(move || async move { (text, metrics.metrics()) })).route(
+        "/healthz",
+        get(move || async move {
+            match health.is_ready() {
+                true => (StatusCode::OK, "ready\n"),
+                false => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            }
+        }),
+    );
     let task = tokio::spawn(async move {
         // ends with the task; a listener that fails takes nothing else with it
         let _ = axum::serve(listener, router).await;

@@ -50,7 +50,8 @@ pub fn span(text: &str) -> Result<Span, String> {
 /// Reads an instant.
 pub fn instant(text: &str) -> Result<Time, String> {
     let t: Result<jiff::Timestamp, _> = text.parse();
-    let date = || text.parse::<jiff::civil::Date>().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC)).map(|z| z.timestamp());
+    let date =
+        || text.parse::<jiff::civil::Date>().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC)).map(|z| z.timestamp());
     t.or_else(|_| date())
         .map(|t| Time(t.as_nanosecond() as i64))
         .map_err(|_| "expected an instant such as `2026-03-02T08:00:00Z`".into())

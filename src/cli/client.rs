@@ -1,6 +1,5 @@
 //! `skirmish tail` and `skirmish ctl`: clients of a running daemon.
 
-
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -129,7 +128,15 @@ fn print(out: &mut impl Write, b: &RecordBatch, m: &Message) -> std::io::Result<
         .and_then(|line| serde_json::from_str(line).ok());
     if let Some(t) = truth.filter(|t| t["attack"] == true) {
         let word = |k: &str| t[k].as_str().unwrap_or("-").to_owned();
-        write!(out, " ATTACK {} #{} {} {} {}", word("scenario"), t["instance"], word("step"), word("technique"), word("role"))?;
+        write!(
+            out,
+            " ATTACK {} #{} {} {} {}",
+            word("scenario"),
+            t["instance"],
+            word("step"),
+            word("technique"),
+            word("role")
+        )?;
     }
     writeln!(out)?;
     out.write_all(&m.payload)?;
@@ -264,8 +271,12 @@ impl CtlArgs {
                         Time(r.logical_time_unix_nano)
                     );
                 }
-                Ctl::Pause => println!("paused at {}", Time(client.pause().await.map_err(failed)?.logical_time_unix_nano)),
-                Ctl::Resume => println!("goes on from {}", Time(client.resume().await.map_err(failed)?.logical_time_unix_nano)),
+                Ctl::Pause => {
+                    println!("paused at {}", Time(client.pause().await.map_err(failed)?.logical_time_unix_nano))
+                }
+                Ctl::Resume => {
+                    println!("goes on from {}", Time(client.resume().await.map_err(failed)?.logical_time_unix_nano))
+                }
                 Ctl::Stop { .. } => client.stop_all(0.0).await.map_err(failed)?,
             }
             Ok(())
@@ -290,7 +301,11 @@ impl CtlArgs {
                 show(&s, json);
                 Ok(())
             }
-            Err(_) => Err(Failure::Failed(anyhow::anyhow!("{} was not ready within {:.0} s", self.connect.connect, timeout.as_secs_f64()))),
+            Err(_) => Err(Failure::Failed(anyhow::anyhow!(
+                "{} was not ready within {:.0} s",
+                self.connect.connect,
+                timeout.as_secs_f64()
+            ))),
         }
     }
 }
@@ -321,11 +336,23 @@ fn show(s: &StatusResponse, json: bool) {
         );
         return;
     }
-    println!("run {} {state}, logical time {}, {} hosts, seed {}", s.run, Time(s.logical_time_unix_nano), s.hosts, s.seed);
+    println!(
+        "run {} {state}, logical time {}, {} hosts, seed {}",
+        s.run,
+        Time(s.logical_time_unix_nano),
+        s.hosts,
+        s.seed
+    );
     for x in &s.streams {
-        println!("{:<18} asked {:>8.0}/s made {:>8.0}/s  {:>12} made, owed {}", x.name, x.asked_per_second, x.achieved_per_second, x.generated, x.owed);
+        println!(
+            "{:<18} asked {:>8.0}/s made {:>8.0}/s  {:>12} made, owed {}",
+            x.name, x.asked_per_second, x.achieved_per_second, x.generated, x.owed
+        );
         for d in &x.deliveries {
-            println!("  {:<16} {:>12} delivered, {} dropped, {} in flight, {} unknown", d.sink, d.delivered, d.dropped, d.in_flight, d.unknown);
+            println!(
+                "  {:<16} {:>12} delivered, {} dropped, {} in flight, {} unknown",
+                d.sink, d.delivered, d.dropped, d.in_flight, d.unknown
+            );
         }
     }
     for i in &s.instances {

@@ -194,7 +194,9 @@ impl Args {
                 })
                 .collect(),
             true if !config.streams.is_empty() => return None,
-            true => ["windows.sysmon", "windows.security", "defender.device_process"].map(|s| (s.to_owned(), None)).to_vec(),
+            true => {
+                ["windows.sysmon", "windows.security", "defender.device_process"].map(|s| (s.to_owned(), None)).to_vec()
+            }
         };
         let mut parts = vec![];
         for (id, encoding) in asked {

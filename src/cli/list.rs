@@ -146,7 +146,8 @@ impl ShowArgs {
             }
             None => {
                 let all: Vec<String> = nodes.iter().filter_map(id).collect();
-                p.plain(format!("unknown {} `{}`", self.kind, self.id)).help(suggest(&self.id, all.iter().map(String::as_str)));
+                p.plain(format!("unknown {} `{}`", self.kind, self.id))
+                    .help(suggest(&self.id, all.iter().map(String::as_str)));
                 Err(p.into())
             }
         }

@@ -73,14 +73,19 @@ impl Args {
         for w in &planned.report.warnings {
             eprintln!("note: {w}");
         }
-        let threads = planned.config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let threads =
+            planned.config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let options = app::Options {
             threads,
             limits: Limits { count: self.count, span: self.span },
             content: knowledge.digest.clone(),
             verbose: false,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(anyhow::Error::from)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(anyhow::Error::from)?;
         let ended = runtime.block_on(self.drive(planned, options))?;
         eprintln!("\n{}", ended.status);
         let mut failed = false;

@@ -54,14 +54,27 @@ pub fn measure(plan: &Plan, start: Time) -> Measured {
     let probe = Arc::new(Plan {
         shared: plan.shared.clone(),
         run: String::new(),
-        feeds: plan.feeds.iter().map(|f| crate::cell::Feed { source: f.source.clone(), streams: f.streams.clone(), ..*f }).collect(),
-        streams: plan.streams.iter().map(|s| crate::cell::StreamPlan {
-            name: s.name.clone(),
-            hosts: s.hosts.clone(),
-            division: s.division.clone(),
-            deliveries: s.deliveries.iter().take(1).map(|d| crate::cell::DeliveryPlan { writer: d.writer.clone(), ..*d }).collect(),
-            ..*s
-        }).collect(),
+        feeds: plan
+            .feeds
+            .iter()
+            .map(|f| crate::cell::Feed { source: f.source.clone(), streams: f.streams.clone(), ..*f })
+            .collect(),
+        streams: plan
+            .streams
+            .iter()
+            .map(|s| crate::cell::StreamPlan {
+                name: s.name.clone(),
+                hosts: s.hosts.clone(),
+                division: s.division.clone(),
+                deliveries: s
+                    .deliveries
+                    .iter()
+                    .take(1)
+                    .map(|d| crate::cell::DeliveryPlan { writer: d.writer.clone(), ..*d })
+                    .collect(),
+                ..*s
+            })
+            .collect(),
         channels: plan.channels.clone(),
         policies: plan.policies.clone(),
         policy_of: plan.policy_of.clone(),
@@ -70,7 +83,13 @@ pub fn measure(plan: &Plan, start: Time) -> Measured {
     });
     let atlas = &plan.shared.atlas;
     let none: Vec<Option<Schedule>> = vec![None; streams];
-    let mut m = Measured { natural: vec![0.0; streams], hosts: atlas.hosts.len(), bytes: vec![0.0; streams], mix: vec![vec![]; streams], yields: vec![] };
+    let mut m = Measured {
+        natural: vec![0.0; streams],
+        hosts: atlas.hosts.len(),
+        bytes: vec![0.0; streams],
+        mix: vec![vec![]; streams],
+        yields: vec![],
+    };
     let mut records = vec![0u64; streams];
     let mut bytes = vec![0u64; streams];
     let mut lived = 0usize;
@@ -178,7 +197,8 @@ impl Measured {
                 None => self.natural[s],
             };
         }
-        let filled: Vec<usize> = (0..streams).filter(|s| schedules[*s].is_some() && !plan.streams[*s].attack_only).collect();
+        let filled: Vec<usize> =
+            (0..streams).filter(|s| schedules[*s].is_some() && !plan.streams[*s].attack_only).collect();
         let alone = |entry: usize, s: usize| {
             self.yields[entry][s] > 0.0 && filled.iter().all(|t| *t == s || self.yields[entry][*t] == 0.0)
         };
@@ -200,7 +220,9 @@ impl Measured {
             if !own && !usable.is_empty() {
                 let weight = |e: u32| plan.shared.library.background[e as usize].per_hour;
                 let total: f64 = usable.iter().map(|e| weight(*e)).sum();
-                let mean = |t: usize| -> f64 { usable.iter().map(|e| weight(*e) * self.yields[*e as usize][t]).sum::<f64>() / total };
+                let mean = |t: usize| -> f64 {
+                    usable.iter().map(|e| weight(*e) * self.yields[*e as usize][t]).sum::<f64>() / total
+                };
                 let runs = need / mean(s).max(1e-9);
                 for t in &filled {
                     if *t != s {

@@ -49,13 +49,23 @@ impl Knowledge {
         let runs = |n: &Node| n.get("background").is_some() || n.get("script").is_some();
         let (background, world): (Vec<Node>, Vec<Node>) = data.world.iter().cloned().partition(runs);
         let world = WorldData::load(&world).map_err(&mut take).ok();
-        let (Some(catalogue), Some(policies), Some(effects), Some(world)) = (catalogue, policies, effects, world) else {
+        let (Some(catalogue), Some(policies), Some(effects), Some(world)) = (catalogue, policies, effects, world)
+        else {
             return Err(p);
         };
         let nodes: Vec<_> = [&data.scenarios, &data.personas, &background].into_iter().flatten().cloned().collect();
         let compiled = scenario::compile(&nodes, &data.techniques, &effects, &world)?;
         let digest = data.digest();
-        Ok(Knowledge { catalogue, policies, effects, world, personas: compiled.personas, library: compiled.library, notes: compiled.notes, digest })
+        Ok(Knowledge {
+            catalogue,
+            policies,
+            effects,
+            world,
+            personas: compiled.personas,
+            library: compiled.library,
+            notes: compiled.notes,
+            digest,
+        })
     }
 
     /// Scenarios that are attacks.

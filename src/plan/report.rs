@@ -60,15 +60,27 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(config: &Config, plan: &Plan, m: &Measured, balance: &[Balance], schedules: &[Option<Schedule>], start: Time) -> Report {
+    pub(super) fn new(
+        config: &Config,
+        plan: &Plan,
+        m: &Measured,
+        balance: &[Balance],
+        schedules: &[Option<Schedule>],
+        start: Time,
+    ) -> Report {
         let atlas = &plan.shared.atlas;
-        let population = atlas.roles.iter().enumerate().map(|(i, r)| (r.to_string(), atlas.hosts.iter().filter(|h| h.role as usize == i).count()));
+        let population = atlas
+            .roles
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (r.to_string(), atlas.hosts.iter().filter(|h| h.role as usize == i).count()));
         let line = |(i, s): (usize, &crate::cell::StreamPlan)| {
             let points = schedules[i].as_ref().map(|x| (x, x.points(start, Span::s(7 * 86_400))));
             let rates = points.map(|(x, p)| [p.low.1, p.mean, p.high.1].map(|r| m.records(x, r, i)));
             let share = |rate: f64| if rate > 0.0 { ((rate - m.natural[i]) / rate).clamp(0.0, 1.0) } else { 0.0 };
             let [low, _, high] = rates.unwrap_or([m.natural[i]; 3]);
-            let sinks = |d: &crate::config::Delivery| config.sinks.get(d.sink).map_or("", |s| s.name.as_str()).to_owned();
+            let sinks =
+                |d: &crate::config::Delivery| config.sinks.get(d.sink).map_or("", |s| s.name.as_str()).to_owned();
             StreamLine {
                 name: s.name.clone(),
                 source: plan.feeds[s.feed].source.id.clone(),
@@ -107,13 +119,21 @@ fn warnings(config: &Config) -> Vec<String> {
     use crate::sink::OnSlow;
     let mut w = vec![];
     for (i, s) in config.sinks.iter().enumerate() {
-        let streams: Vec<&str> = config.streams.iter().filter(|x| x.to.iter().any(|d| d.sink == i)).map(|x| x.name.as_str()).collect();
-        let others: Vec<&str> = config.streams.iter().map(|x| x.name.as_str()).filter(|n| !streams.contains(n)).collect();
+        let streams: Vec<&str> =
+            config.streams.iter().filter(|x| x.to.iter().any(|d| d.sink == i)).map(|x| x.name.as_str()).collect();
+        let others: Vec<&str> =
+            config.streams.iter().map(|x| x.name.as_str()).filter(|n| !streams.contains(n)).collect();
         if s.on_slow != OnSlow::Drop && !others.is_empty() && !streams.is_empty() {
-            w.push(format!("sink `{}` can hold stream{} {} as well when it is slow ({})", s.name, if others.len() > 1 { "s" } else { "" }, others.join(", "), match s.on_slow {
-                OnSlow::Block => "block: deadlines shift",
-                _ => "catch_up: they run faster afterwards",
-            }));
+            w.push(format!(
+                "sink `{}` can hold stream{} {} as well when it is slow ({})",
+                s.name,
+                if others.len() > 1 { "s" } else { "" },
+                others.join(", "),
+                match s.on_slow {
+                    OnSlow::Block => "block: deadlines shift",
+                    _ => "catch_up: they run faster afterwards",
+                }
+            ));
         }
         if streams.is_empty() && config.truth.sink.as_ref().is_none_or(|(t, _)| *t != i) {
             w.push(format!("no stream goes to sink `{}`", s.name));
@@ -128,14 +148,31 @@ pub(super) fn check_rates(config: &Config, balance: &[Balance], p: &mut Problems
         let Some((_, node)) = s.rate.as_ref().filter(|_| !s.unnatural) else { continue };
         let least = b.natural + b.shared;
         if least > b.asked * 1.02 {
-            let what = if b.natural > b.asked { "its hosts alone make" } else { "its hosts and the fill of other streams make" };
-            p.at(node, format!("stream `{}` cannot keep to {}: {what} {} records a second", s.name, figure(b.asked), figure(least)))
-                .help(format!("a rate of {}/s would do, or fewer hosts, or `unnatural: true`", figure((least * 1.05).ceil())));
+            let what = if b.natural > b.asked {
+                "its hosts alone make"
+            } else {
+                "its hosts and the fill of other streams make"
+            };
+            p.at(
+                node,
+                format!(
+                    "stream `{}` cannot keep to {}: {what} {} records a second",
+                    s.name,
+                    figure(b.asked),
+                    figure(least)
+                ),
+            )
+            .help(format!(
+                "a rate of {}/s would do, or fewer hosts, or `unnatural: true`",
+                figure((least * 1.05).ceil())
+            ));
         }
     }
 }
 
-fn figure(n: f64) -> String { if n >= 100.0 { format!("{n:.0}") } else { format!("{n:.1}") } }
+fn figure(n: f64) -> String {
+    if n >= 100.0 { format!("{n:.0}") } else { format!("{n:.1}") }
+}
 
 fn bytes(n: f64) -> String {
     match n {
@@ -149,9 +186,36 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts: usize = self.population.iter().map(|(_, n)| n).sum();
         let roles: Vec<String> = self.population.iter().map(|(r, n)| format!("{n} {r}")).collect();
-        writeln!(f, "world    {hosts} hosts ({}), {} people, {} cells, seed {}, from {}", roles.join(", "), self.people, self.cells, self.seed, self.start)?;
-        writeln!(f, "sensors  policy {}, collection {}", self.policy, if self.collection == Profile::Lab { "lab" } else { "product" })?;
-        let mut table = vec![["stream", "source", "hosts", "rate/s low..high", "natural/s", "fill low..high", "bytes", "per hour", "fill order", "to"].map(String::from)];
+        writeln!(
+            f,
+            "world    {hosts} hosts ({}), {} people, {} cells, seed {}, from {}",
+            roles.join(", "),
+            self.people,
+            self.cells,
+            self.seed,
+            self.start
+        )?;
+        writeln!(
+            f,
+            "sensors  policy {}, collection {}",
+            self.policy,
+            if self.collection == Profile::Lab { "lab" } else { "product" }
+        )?;
+        let mut table = vec![
+            [
+                "stream",
+                "source",
+                "hosts",
+                "rate/s low..high",
+                "natural/s",
+                "fill low..high",
+                "bytes",
+                "per hour",
+                "fill order",
+                "to",
+            ]
+            .map(String::from),
+        ];
         for s in &self.streams {
             let span = |a: String, b: String| if a == b { a } else { format!("{a}..{b}") };
             table.push([
@@ -163,11 +227,13 @@ impl fmt::Display for Report {
                 span(format!("{:.0}%", s.fill[0] * 100.0), format!("{:.0}%", s.fill[1] * 100.0)),
                 format!("{:.0}", s.bytes),
                 span(bytes(s.bytes_per_hour[0]), bytes(s.bytes_per_hour[1])),
-                s.fill_order.map_or("-".into(), |n| format!("{n}{}", if s.own_kinds { " own kinds" } else { " shared" })),
+                s.fill_order
+                    .map_or("-".into(), |n| format!("{n}{}", if s.own_kinds { " own kinds" } else { " shared" })),
                 s.to.join(", "),
             ]);
         }
-        let width: Vec<usize> = (0..table[0].len()).map(|c| table.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
+        let width: Vec<usize> =
+            (0..table[0].len()).map(|c| table.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
         for row in &table {
             let mut line = String::new();
             for (cell, w) in row.iter().zip(&width) {

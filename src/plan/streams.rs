@@ -32,9 +32,16 @@ pub struct Resolved {
 /// Records of a message of an encoding that holds several.
 const MESSAGE_RECORDS_MAX: u32 = 100;
 
-pub(super) fn resolve(config: &Config, knowledge: &Knowledge, atlas: &Atlas, extra: &Extra, p: &mut Problems) -> Option<Resolved> {
+pub(super) fn resolve(
+    config: &Config,
+    knowledge: &Knowledge,
+    atlas: &Atlas,
+    extra: &Extra,
+    p: &mut Problems,
+) -> Option<Resolved> {
     let before = p.0.len();
-    let mut r = Resolved { feeds: vec![], streams: vec![], of: vec![], channels: vec![], wanted: [false; Kind::ALL.len()] };
+    let mut r =
+        Resolved { feeds: vec![], streams: vec![], of: vec![], channels: vec![], wanted: [false; Kind::ALL.len()] };
     let catalogue = &knowledge.catalogue;
     for (index, s) in config.streams.iter().enumerate() {
         let Some(source) = catalogue.get(&s.source.text) else {
@@ -60,8 +67,11 @@ pub(super) fn resolve(config: &Config, knowledge: &Knowledge, atlas: &Atlas, ext
             let Some(made) = delivery(d, source, config, extra, p) else { continue };
             let same = |k: &usize| {
                 let x: &DeliveryPlan = &deliveries[of[*k]];
-                x.writer.encoding == made.writer.encoding && x.key == made.key && x.truth_all == made.truth_all
-                    && x.labels == made.labels && s.to[*k].fields == d.fields
+                x.writer.encoding == made.writer.encoding
+                    && x.key == made.key
+                    && x.truth_all == made.truth_all
+                    && x.labels == made.labels
+                    && s.to[*k].fields == d.fields
             };
             match (0..i.min(of.len())).find(same) {
                 Some(k) => of.push(of[k]),
@@ -135,7 +145,10 @@ fn hosts(s: &config::Stream, source: &Source, config: &Config, atlas: &Atlas, p:
             };
             let role = roles.is_empty() || roles.contains(&Some(h.role));
             let site = sel.sites.is_empty()
-                || sel.sites.iter().any(|s| config.world.sites.get(*s).is_some_and(|x| *x.name == *atlas.sites[h.site as usize].name));
+                || sel
+                    .sites
+                    .iter()
+                    .any(|s| config.world.sites.get(*s).is_some_and(|x| *x.name == *atlas.sites[h.site as usize].name));
             let mut name = sel.names.is_empty();
             for (k, n) in sel.names.iter().enumerate() {
                 if matches(&n.text.to_ascii_lowercase(), &h.name.to_ascii_lowercase()) {
@@ -158,7 +171,13 @@ fn hosts(s: &config::Stream, source: &Source, config: &Config, atlas: &Atlas, p:
     covered
 }
 
-fn delivery(d: &config::Delivery, source: &Source, config: &Config, extra: &Extra, p: &mut Problems) -> Option<DeliveryPlan> {
+fn delivery(
+    d: &config::Delivery,
+    source: &Source,
+    config: &Config,
+    extra: &Extra,
+    p: &mut Problems,
+) -> Option<DeliveryPlan> {
     let encoding = match &d.encoding {
         None => *source.encodings.first()?,
         Some(name) => match Encoding::parse(&name.text) {
@@ -169,7 +188,8 @@ fn delivery(d: &config::Delivery, source: &Source, config: &Config, extra: &Extr
             }
         },
     };
-    let fields: Vec<(String, serde_json::Value)> = d.fields.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+    let fields: Vec<(String, serde_json::Value)> =
+        d.fields.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
     let options = crate::source::Options { fields: &fields, labels: d.inline_truth };
     let writer = match source.writer(encoding, options) {
         Ok(w) => w,
@@ -197,7 +217,12 @@ fn delivery(d: &config::Delivery, source: &Source, config: &Config, extra: &Extr
 }
 
 /// Sensor policies and which host has which.
-pub(super) fn policies(config: &Config, knowledge: &Knowledge, atlas: &Atlas, p: &mut Problems) -> Option<(Vec<Arc<SensorPolicy>>, Vec<u8>)> {
+pub(super) fn policies(
+    config: &Config,
+    knowledge: &Knowledge,
+    atlas: &Atlas,
+    p: &mut Problems,
+) -> Option<(Vec<Arc<SensorPolicy>>, Vec<u8>)> {
     let before = p.0.len();
     let find = |name: &config::Name, p: &mut Problems| {
         let found = knowledge.policies.get(&name.text);
@@ -228,7 +253,13 @@ pub(super) fn policies(config: &Config, knowledge: &Knowledge, atlas: &Atlas, p:
     (p.0.len() == before).then_some((all, policy_of))
 }
 
-pub(super) fn cell_plan(shared: Arc<Shared>, r: Resolved, policies: Vec<Arc<SensorPolicy>>, policy_of: Vec<u8>, extra: &Extra) -> cell::Plan {
+pub(super) fn cell_plan(
+    shared: Arc<Shared>,
+    r: Resolved,
+    policies: Vec<Arc<SensorPolicy>>,
+    policy_of: Vec<u8>,
+    extra: &Extra,
+) -> cell::Plan {
     let numbers = numbers(&shared.atlas, &r.channels, extra);
     cell::Plan {
         shared,
@@ -254,7 +285,9 @@ fn numbers(atlas: &Atlas, channels: &[String], extra: &Extra) -> Option<Vec<u64>
         atlas
             .hosts
             .iter()
-            .flat_map(|h| channels.iter().map(|c| known.get(&(&*h.fqdn, c.as_str())).copied().unwrap_or(1)).collect::<Vec<_>>())
+            .flat_map(|h| {
+                channels.iter().map(|c| known.get(&(&*h.fqdn, c.as_str())).copied().unwrap_or(1)).collect::<Vec<_>>()
+            })
             .collect(),
     )
 }
@@ -263,10 +296,17 @@ fn numbers(atlas: &Atlas, channels: &[String], extra: &Extra) -> Option<Vec<u64>
 pub const CONTROL_SINK: &str = "control";
 
 /// Adds the server for control and `tail`, which sends what the streams' first deliveries render.
-fn serve(config: &Config, plan: &cell::Plan, sinks: &mut Vec<SinkSpec>, infos: &mut Vec<Vec<DeliveryInfo>>, routes: &mut Vec<Route>) {
+fn serve(
+    config: &Config,
+    plan: &cell::Plan,
+    sinks: &mut Vec<SinkSpec>,
+    infos: &mut Vec<Vec<DeliveryInfo>>,
+    routes: &mut Vec<Route>,
+) {
     use crate::sink::grpc_serve::{Serve, ServeOptions};
     let c = &config.control;
-    let options = ServeOptions { listen: c.listen, tls: c.tls.clone(), token: c.token.clone(), ..ServeOptions::default() };
+    let options =
+        ServeOptions { listen: c.listen, tls: c.tls.clone(), token: c.token.clone(), ..ServeOptions::default() };
     let mut mine = vec![];
     for (stream, s) in plan.streams.iter().enumerate() {
         let Some(first) = infos.iter().flatten().find(|i| i.stream == s.name).cloned() else { continue };
@@ -321,7 +361,12 @@ pub(super) fn deliveries(config: &mut Config, plan: &cell::Plan, all: &[Vec<usiz
     }
     let truth = config.truth.sink.as_ref().map(|(sink, _)| (*sink, infos[*sink].len()));
     if let Some((sink, at)) = truth {
-        let info = DeliveryInfo { stream: "truth".into(), source: "skirmish.truth".into(), encoding: "json".into(), ..DeliveryInfo::default() };
+        let info = DeliveryInfo {
+            stream: "truth".into(),
+            source: "skirmish.truth".into(),
+            encoding: "json".into(),
+            ..DeliveryInfo::default()
+        };
         if let Some(f) = config.truth.fields(p) {
             sinks[sink].sink.add_delivery(&info, &f, p);
             f.finish(p);
