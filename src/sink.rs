@@ -313,9 +313,24 @@ mod tests {
 
     #[test]
     fn options_of_network_sinks_say_all_that_is_wrong() {
-        insta::assert_snapshot!(read("grpc_push: {address: nowhere, token: x, window_bytes_max: 0, give_up_after: 0s}").1, @"");
-        insta::assert_snapshot!(read("otlp: {adress: 'a:1', compression: gzp, tls: {cert: a.pem}, timeout: fast}").1, @"");
-        insta::assert_snapshot!(read("grpc_serve: {listen: '7417', tls: {cert: a}, ring: big}").1, @"");
+        insta::assert_snapshot!(read("grpc_push: {address: nowhere, token: x, window_bytes_max: 0, give_up_after: 0s}").1, @r"
+        x.yaml:1:22: `nowhere` is no address: it has no port; expected `host:port`, `http://host:port` or `https://host:port`
+        x.yaml:1:38: `token` must not be written into a configuration; name a file with `token_file` or an environment variable with `token_env`
+        x.yaml:1:59: `window_bytes_max` is `0`; at least 1
+        x.yaml:1:77: `give_up_after` is `0s`; more than nothing
+        ");
+        insta::assert_snapshot!(read("otlp: {adress: 'a:1', compression: gzp, tls: {cert: a.pem}, timeout: fast}").1, @r"
+        x.yaml:1:7: an otlp sink lacks `address`
+        x.yaml:1:46: only one of `cert` and `key` is given; a client certificate needs both
+        x.yaml:1:36: unknown compression `gzp`; did you mean `gzip`?
+        x.yaml:1:70: `timeout` must be a length of time such as `250ms`, `3s` or `2h`, not `fast`
+        x.yaml:1:8: unknown field of an otlp sink `adress`; did you mean `address`?
+        ");
+        insta::assert_snapshot!(read("grpc_serve: {listen: '7417', tls: {cert: a}, ring: big}").1, @r"
+        x.yaml:1:22: `listen` is `7417`; an address and a port, `127.0.0.1:7417`
+        x.yaml:1:35: `tls` lacks `key`
+        x.yaml:1:52: `ring` must be a number of bytes such as `64KiB`, `32MiB` or `1GB`, not `big`
+        ");
     }
 
     #[test]
