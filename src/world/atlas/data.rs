@@ -7,6 +7,7 @@ mod boot;
 mod organisation;
 mod software;
 mod traces;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,7 +171,7 @@ impl WorldData {
             }
         }
         for (_, name, doc) in sorted.iter().filter(|(k, ..)| *k == "words") {
-            w.word_lists(name, doc, &mut p);
+            words::read(name, doc, &mut w.words, &mut p);
         }
         w.complete(&mut p);
         p.or(w)
@@ -198,19 +199,6 @@ impl WorldData {
             "boot" => read(BootSet::read(name, doc, known, p), &mut self.boots, |a, b| a.id == b.id),
             _ => read(TraceSet::read(doc, p), &mut self.traces, |a, b| a.id == b.id),
         }
-    }
-
-    fn word_lists(&mut self, name: &str, doc: &Node, p: &mut Problems) {
-        let Some(f) = doc.fields(p, "word lists") else { return };
-        f.take("words");
-        for (key, list) in f.need(p, "lists").map_or(&[][..], |n| n.pairs(p, "`lists`")) {
-            let lines: Vec<Text> = list.items().iter().filter_map(|i| i.text(p, "a word").map(Text::from)).collect();
-            if lines.is_empty() {
-                p.at(key, "a word list needs at least one word");
-            }
-            self.words.insert(format!("{name}.{}", key.as_str().unwrap_or("")).into(), lines);
-        }
-        f.finish(p);
     }
 
     /// What no single document can tell.

@@ -1,4 +1,4 @@
-//! Call traces as chains of named places in modules, as written.
+//! Call traces as chains of places in modules, as written.
 
 use std::collections::BTreeMap;
 
@@ -21,46 +21,34 @@ pub struct Frame {
 pub struct TraceSet {
     /// Its id.
     pub id: Text,
-    /// Kind (`svchost.query`) and its chains.
+    /// Kind (`sysmain`) and its chains.
     pub kinds: Vec<(Text, Vec<Vec<Frame>>)>,
+}
+
+/// What chains may refer to.
+struct Places<'a> {
+    modules: BTreeMap<&'a str, Text>,
+    tails: BTreeMap<&'a str, Vec<Frame>>,
 }
 
 impl TraceSet {
     pub(super) fn read(doc: &Node, p: &mut Problems) -> Option<TraceSet> {
         let f = doc.fields(p, "call traces")?;
         let id = f.take("traces")?.as_str()?.into();
-        let mut places: BTreeMap<String, Frame> = BTreeMap::new();
-        for (key, module) in f.need(p, "modules").map_or(&[][..], |n| n.pairs(p, "`modules`")) {
-            let Some(m) = module.fields(p, "a module of call traces") else { continue };
-            let path: Text = m.need(p, "path").and_then(|n| n.text(p, "`path`")).unwrap_or("").into();
-            for (site, at) in m.need(p, "places").map_or(&[][..], |n| n.pairs(p, "`places`")) {
-                let name = format!("{}.{}", key.as_str().unwrap_or(""), site.as_str().unwrap_or(""));
-                match at.as_str().and_then(|t| u32::from_str_radix(t, 16).ok()) {
-                    Some(offset) => drop(places.insert(name, Frame { path: path.clone(), offset, optional: false })),
-                    None => drop(p.at(at, format!("an offset must be hexadecimal, not {}", at.describe()))),
-                }
+        let mut places = Places { modules: BTreeMap::new(), tails: BTreeMap::new() };
+        for (key, path) in f.need(p, "modules").map_or(&[][..], |n| n.pairs(p, "`modules`")) {
+            if let Some(t) = path.text(p, "a module's path") {
+                places.modules.insert(key.as_str().unwrap_or(""), t.into());
             }
-            m.finish(p);
+        }
+        for (key, chain) in f.take("tails").map_or(&[][..], |n| n.pairs(p, "`tails`")) {
+            let frames = places.chain(chain, p);
+            places.tails.insert(key.as_str().unwrap_or(""), frames);
         }
         let mut kinds = vec![];
         for (key, chains) in f.need(p, "kinds").map_or(&[][..], |n| n.pairs(p, "`kinds`")) {
-            let mut list = vec![];
-            for chain in chains.items() {
-                let mut frames = vec![];
-                for word in chain.text(p, "a chain").unwrap_or("").split_whitespace() {
-                    let (name, optional) = word.strip_suffix('?').map_or((word, false), |w| (w, true));
-                    match places.get(name) {
-                        Some(f) => frames.push(Frame { optional, ..f.clone() }),
-                        None if name == "unknown" => {
-                            frames.push(Frame { path: "UNKNOWN".into(), offset: 0, optional });
-                        }
-                        None => p.unknown(chain, "place", name, places.keys().map(String::as_str).chain(["unknown"])),
-                    }
-                }
-                if !frames.is_empty() {
-                    list.push(frames);
-                }
-            }
+            let list: Vec<Vec<Frame>> =
+                chains.items().iter().map(|c| places.chain(c, p)).filter(|c| !c.is_empty()).collect();
             if list.is_empty() {
                 p.at(key, "a kind of call trace needs a chain");
             }
@@ -68,5 +56,34 @@ impl TraceSet {
         }
         f.finish(p);
         Some(TraceSet { id, kinds })
+    }
+}
+
+impl Places<'_> {
+    /// `ntdll.9d4c4 kernelbase.2c13e? @rpc unknown`
+    fn chain(&self, node: &Node, p: &mut Problems) -> Vec<Frame> {
+        let mut frames = vec![];
+        for word in node.text(p, "a chain").unwrap_or("").split_whitespace() {
+            let (name, optional) = word.strip_suffix('?').map_or((word, false), |w| (w, true));
+            if name == "unknown" {
+                frames.push(Frame { path: "UNKNOWN".into(), offset: 0, optional });
+            } else if let Some(tail) = name.strip_prefix('@') {
+                match self.tails.get(tail) {
+                    Some(t) => frames.extend(t.iter().cloned()),
+                    None => p.unknown(node, "tail", tail, self.tails.keys().copied()),
+                }
+            } else {
+                let (module, offset) = name.rsplit_once('.').unwrap_or((name, ""));
+                match (self.modules.get(module), u32::from_str_radix(offset, 16)) {
+                    (Some(path), Ok(offset)) => frames.push(Frame { path: path.clone(), offset, optional }),
+                    (None, _) => p.unknown(node, "module of call traces", module, self.modules.keys().copied()),
+                    _ => {
+                        let message = format!("`{name}` must be a module and a hexadecimal offset");
+                        p.at(node, message).help("such as `ntdll.9d4c4`");
+                    }
+                }
+            }
+        }
+        frames
     }
 }
