@@ -1,4 +1,5 @@
 //! Python programs that tests talk to, in an environment of their own under `target/`.
+#![allow(dead_code)] // each test uses a part
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

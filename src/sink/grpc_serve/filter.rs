@@ -125,7 +125,7 @@ fn sampled(id: RecordId, n: u32) -> bool {
     bytes[..2].copy_from_slice(&id.stream.to_le_bytes());
     bytes[2..4].copy_from_slice(&id.cell.to_le_bytes());
     bytes[4..].copy_from_slice(&id.n.to_le_bytes());
-    xxhash_rust::xxh3::xxh3_64(&bytes) % u64::from(n) == 0
+    xxhash_rust::xxh3::xxh3_64(&bytes).is_multiple_of(n.into())
 }
 
 #[cfg(test)]
