@@ -87,3 +87,14 @@ fn every_error_of_a_policy_is_named() {
     p.yaml:2:1: unknown field of a policy `aboot`; did you mean `about`?
     ");
 }
+
+#[test]
+fn the_example_of_the_documentation_loads() {
+    let text = include_str!("../../docs/sources.md");
+    let example = text.split("```yaml\n").find(|t| t.starts_with("policy:")).unwrap().split("```").next().unwrap();
+    let all = load(example).unwrap_or_else(|p| panic!("{p}"));
+    let p = all.get("servers").unwrap();
+    let teams = start(&[(Field::ProcName, "Teams.exe"), (Field::ProcExecutable, r"C:\Users\a\Teams.exe")]);
+    assert!(!p.sysmon(SysmonRule::NetworkConnect, &teams) && p.sysmon(SysmonRule::ProcessCreate, &teams));
+    assert!(p.audit(Subcategory::Logon, false) && !p.audit(Subcategory::Logoff, true));
+}

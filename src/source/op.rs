@@ -23,10 +23,10 @@ pub enum Or {
 pub enum Op {
     /// Copy a literal, escaped at compile time.
     Lit { at: u32, len: u32 },
-    /// Print a field; remember where in a slot.
-    Put { spec: Spec, esc: Esc, message: bool, slot: u8, or: Or },
+    /// Print a field, in quotes or not; remember where in a slot.
+    Put { spec: Spec, esc: Esc, message: bool, quoted: bool, slot: u8, or: Or },
     /// Print hashes by policy.
-    Hashes { fields: [Field; 4], esc: Esc, slot: u8, or: Or },
+    Hashes { fields: [Field; 4], esc: Esc, quoted: bool, slot: u8, or: Or },
     /// Copy what a slot remembers.
     Copy { slot: u8 },
     /// The same, JSON text getting XML entities.

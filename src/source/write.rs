@@ -28,24 +28,25 @@ pub fn run<V: View, P: Policy>(program: &Program, names: Names<'_>, view: &V, po
         pc += 1;
         match *op {
             Op::Lit { at, len } => out.extend_from_slice(lit(at, len)),
-            Op::Put { ref spec, esc, message, slot, or } => {
+            Op::Put { quoted, slot, or, .. } | Op::Hashes { quoted, slot, or, .. } => {
                 let start = out.len();
-                if !value(spec, esc, message, view.get(spec.field), names, out) {
-                    match or {
-                        Or::Lit { at, len } => out.extend_from_slice(lit(at, len)),
-                        Or::To(to) => pc = to as usize,
-                    }
+                if quoted {
+                    out.push(b'"');
                 }
-                if slot != NO_SLOT {
-                    slots[slot as usize % SLOTS_MAX] = (start as u32, out.len() as u32);
-                }
-            }
-            Op::Hashes { fields, esc, slot, or } => {
-                let start = out.len();
-                if !hashes(&fields, esc, view, policy, out) {
-                    match or {
-                        Or::Lit { at, len } => out.extend_from_slice(lit(at, len)),
-                        Or::To(to) => pc = to as usize,
+                let written = match op {
+                    Op::Put { spec, esc, message, .. } => value(spec, *esc, *message, view.get(spec.field), names, out),
+                    Op::Hashes { fields, esc, .. } => hashes(fields, *esc, view, policy, out),
+                    _ => false,
+                };
+                match (written, or) {
+                    (true, _) if quoted => out.push(b'"'),
+                    (true, _) => {}
+                    (false, or) => {
+                        out.truncate(start);
+                        match or {
+                            Or::Lit { at, len } => out.extend_from_slice(lit(at, len)),
+                            Or::To(to) => pc = to as usize,
+                        }
                     }
                 }
                 if slot != NO_SLOT {
@@ -204,38 +205,42 @@ fn pick(t: &str, pick: Pick) -> &str {
 
 #[inline]
 fn text(t: &str, letters: Letters, esc: Esc, out: &mut Vec<u8>) {
-    if letters.is_plain() || (letters.case.is_none() && memchr::memchr(b'%', t.as_bytes()).is_none()) {
-        escape::text(esc, t.as_bytes(), out);
-    } else {
-        changed(t.as_bytes(), letters, esc, out);
+    match letters {
+        Letters { case: None, percent: false } => escape::text(esc, t.as_bytes(), out),
+        // what escapes make is lower case itself
+        Letters { case: Some(false), percent: false } => {
+            let start = out.len();
+            escape::text(esc, t.as_bytes(), out);
+            out[start..].make_ascii_lowercase();
+        }
+        Letters { case: Some(true), percent: false } => upper(t.as_bytes(), esc, out),
+        Letters { case, percent: true } => {
+            let letters = Letters { case, percent: false };
+            let mut rest = t;
+            while let Some(i) = memchr::memchr(b'%', rest.as_bytes()) {
+                text(&rest[..=i], letters, esc, out);
+                // no encoding escapes it
+                out.push(b'%');
+                rest = &rest[i + 1..];
+            }
+            text(rest, letters, esc, out);
+        }
     }
 }
 
-/// Letters change in a small buffer before they are escaped.
-fn changed(mut rest: &[u8], letters: Letters, esc: Esc, out: &mut Vec<u8>) {
-    const PART: usize = 64;
-    let mut buffer = [0u8; 2 * PART];
+/// Upper case by way of a small buffer: an escape such as `\n` must stay lower case.
+fn upper(mut rest: &[u8], esc: Esc, out: &mut Vec<u8>) {
+    let mut buffer = [0u8; 64];
     while !rest.is_empty() {
-        let mut n = rest.len().min(PART);
+        let mut n = rest.len().min(buffer.len());
         // a CR stays with its LF: an escape may look at both
         if n < rest.len() && rest[n - 1] == b'\r' {
             n -= 1;
         }
-        let mut len = 0;
-        for &b in &rest[..n] {
-            let b = match letters.case {
-                None => b,
-                Some(true) => b.to_ascii_uppercase(),
-                Some(false) => b.to_ascii_lowercase(),
-            };
-            buffer[len] = b;
-            len += 1;
-            if letters.percent && b == b'%' {
-                buffer[len] = b'%';
-                len += 1;
-            }
-        }
-        escape::text(esc, &buffer[..len], out);
+        let part = &mut buffer[..n];
+        part.copy_from_slice(&rest[..n]);
+        part.make_ascii_uppercase();
+        escape::text(esc, part, out);
         rest = &rest[n..];
     }
 }
@@ -309,4 +314,27 @@ fn hashes<V: View, P: Policy>(fields: &[Field; 4], esc: Esc, view: &V, policy: &
         out.truncate(start);
     }
     any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn letters_change_before_escapes(s in any::<String>(), percent: bool, case in prop_oneof![Just(None), Just(Some(true)), Just(Some(false))]) {
+            let s = format!("{s}\r\n\u{1f}%A\"z{}", s.repeat(9));
+            let mut out = vec![];
+            text(&s, Letters { case, percent }, Esc::Json, &mut out);
+            let json = format!("\"{}\"", String::from_utf8(out).unwrap());
+            let want = match case {
+                None => s.clone(),
+                Some(true) => s.to_ascii_uppercase(),
+                Some(false) => s.to_ascii_lowercase(),
+            };
+            let want = if percent { want.replace('%', "%%") } else { want };
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), want);
+        }
+    }
 }

@@ -26,7 +26,6 @@ struct Compiler {
     /// Values shown more than once: the place, its slot, whether the slot is filled by now.
     shared: Vec<(Place, u8, bool)>,
     marks: usize,
-    fields: usize,
 }
 
 impl Compiler {
@@ -130,7 +129,7 @@ impl Compiler {
         let shared = self.shared.iter().position(|(q, _, filled)| !*filled && q == p).filter(|_| gone.is_none());
         let slot = shared.map_or(NO_SLOT, |i| self.shared[i].1);
         let fail = gone.unwrap_or_else(|| self.label());
-        let simple = simple_leaf(&whole, p.by_type);
+        let simple = simple_leaf(&whole);
         if let (Some(i), false) = (shared, simple) {
             self.program.ops.push(Op::Mark { slot: self.shared[i].1 });
         }
@@ -168,7 +167,7 @@ impl Compiler {
             Expr::Or(all) => {
                 let flat = flatten(all);
                 if let [leaf, Expr::Const(t, _)] = flat.as_slice()
-                    && is_bare_leaf(leaf, p.by_type)
+                    && is_leaf(leaf)
                 {
                     let mut bytes = vec![];
                     let quote = p.by_type && flat[1].json() == Some(Json::Text);
@@ -185,7 +184,7 @@ impl Compiler {
                         break;
                     }
                     let next = self.label();
-                    let mark = (!is_bare_leaf(e, p.by_type)).then(|| self.mark());
+                    let mark = (!is_leaf(e)).then(|| self.mark());
                     self.expr(e, p, NO_SLOT, next);
                     self.program.ops.push(Op::Jump { to: end });
                     self.place(next);
@@ -218,20 +217,15 @@ impl Compiler {
     }
 
     fn leaf(&mut self, e: &Expr, p: &Place, slot: u8, or: Or) {
-        let quote = p.by_type && e.json() == Some(Json::Text);
-        if quote {
-            self.lit(b"\"");
-        }
-        self.fields += 1;
+        let quoted = p.by_type && e.json() == Some(Json::Text);
         match e {
             Expr::Field(spec, _) => {
-                self.program.ops.push(Op::Put { spec: *spec, esc: p.esc, message: p.message, slot, or });
+                self.program.ops.push(Op::Put { spec: *spec, esc: p.esc, message: p.message, quoted, slot, or });
             }
-            Expr::Hashes(fields) => self.program.ops.push(Op::Hashes { fields: *fields, esc: p.esc, slot, or }),
+            Expr::Hashes(fields) => {
+                self.program.ops.push(Op::Hashes { fields: *fields, esc: p.esc, quoted, slot, or });
+            }
             _ => {}
-        }
-        if quote {
-            self.lit(b"\"");
         }
     }
 
@@ -250,17 +244,17 @@ impl Compiler {
 }
 
 /// One instruction, which writes nothing when the value is missing.
-fn is_bare_leaf(e: &Expr, by_type: bool) -> bool {
-    matches!(e, Expr::Field(..) | Expr::Hashes(_)) && !(by_type && e.json() == Some(Json::Text))
+fn is_leaf(e: &Expr) -> bool {
+    matches!(e, Expr::Field(..) | Expr::Hashes(_))
 }
 
-fn simple_leaf(e: &Expr, by_type: bool) -> bool {
+fn simple_leaf(e: &Expr) -> bool {
     match e {
         Expr::Or(all) => match flatten(all).as_slice() {
-            [leaf, Expr::Const(..)] => is_bare_leaf(leaf, by_type),
+            [leaf, Expr::Const(..)] => is_leaf(leaf),
             _ => false,
         },
-        e => is_bare_leaf(e, by_type),
+        e => is_leaf(e),
     }
 }
 

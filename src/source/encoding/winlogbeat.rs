@@ -107,7 +107,7 @@ pub(super) fn build(source: &Source, e: &Event, options: Options<'_>, b: &mut Bu
 /// `event_data` or `user_data`. Its first member has no comma before it, and any may be left out: `xml_name` leads
 /// user data; in event data a value that is always there leads, and where there is none the commas stand behind.
 fn data(e: &Event, b: &mut Builder) {
-    let named: Vec<(String, &crate::source::expr::Expr)> = e
+    let mut named: Vec<(String, &crate::source::expr::Expr)> = e
         .data
         .iter()
         .enumerate()
@@ -117,6 +117,7 @@ fn data(e: &Event, b: &mut Builder) {
             _ => None,
         })
         .collect();
+    named.extend(e.binary.iter().map(|b| ("Binary".to_owned(), b)));
     let missing = Some(e.missing.as_str());
     match &e.user_data {
         Some((element, _)) => {
