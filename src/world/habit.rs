@@ -38,6 +38,8 @@ pub struct Index {
     pub conhost: u16,
     /// See `explorer`.
     pub winlogon: u16,
+    /// See `explorer`.
+    pub wmiprvse: u16,
     /// Call trace of process creation, if the atlas has one.
     pub create_trace: Option<u16>,
     /// Call trace of anything else.
@@ -117,6 +119,7 @@ impl Index {
         x.explorer = x.name("explorer.exe");
         x.conhost = x.name("conhost.exe");
         x.winlogon = x.name("winlogon.exe");
+        x.wmiprvse = x.name("wmiprvse.exe");
         x.sysmon = x.name("sysmon64.exe");
         x.event_log = x.name("eventlog");
         x.lsass = x.name("lsass.exe");
@@ -406,7 +409,7 @@ pub fn single_kind(library: &Library, script: ScriptId) -> Option<Kind> {
 
 /// A play of a script for a command that a person typed, for `emulate`.
 pub fn typed(inst: Arc<Inst>, script: ScriptId, host: HostId, account: AccountId, parent: Who, seed: u64) -> Body {
-    Body::Play(Play { inst, step: 0, script, host, parent, account, each: None, seed, home: None, part: 0 })
+    Body::Play(Play { inst, step: 0, script, host, parent, account, each: None, seed, home: None, early: false, part: 0 })
 }
 
 /// A snapshot of nobody in a session: for facts that belong to no process.

@@ -49,6 +49,7 @@ impl State {
             each: t.each,
             seed: mix(t.seed, rng.u64()),
             home: None,
+            early: false,
             part: (part as u8).max(t.part),
         });
         let from = (to != here).then(|| (here, self.hosts[t.host as usize].new_port(false)));

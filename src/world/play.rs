@@ -92,9 +92,8 @@ impl State {
             let step = &steps[i];
             let mut rng = Rng::of(inst.seed, i as u64, purpose("step"));
             let plays = if rng.chance(step.chance as f64) { self.plays(&inst, i as u16, &mut rng) } else { vec![] };
-            let wait = step.wait;
             let run = self.runs.get_mut(&id).expect("looked up above");
-            run.open[i] = if wait { plays.len() as u32 } else { 0 };
+            run.open[i] = plays.len() as u32;
             run.last = i as u16;
             for (time, host, play) in plays {
                 if self.local(host).is_some() {
@@ -158,7 +157,8 @@ impl State {
                         account,
                         each,
                         seed: task_seed(inst.seed, i, m as u64, r),
-                        home: step.wait.then_some(self.cell),
+                        home: Some(self.cell),
+                        early: !step.wait,
                         part: 0,
                     },
                 ));
@@ -214,8 +214,19 @@ impl State {
             }
             return;
         }
-        let actor = self.find(host, p.parent, p.inst.id, &[ProcRef::default(); REGS]);
+        if session.is_none() && self.needs_session(host, &p) {
+            return self.arrive_by_network(p);
+        }
+        let actor = self.actor(host, &p);
         let snap = self.proc(actor).map_or(Snap::default(), |p| p.snap);
+        // a step that nobody waits for counts as done when it starts
+        let home = match (p.early, p.home) {
+            (true, Some(home)) => {
+                self.send_cell(home, self.now, Body::Done { inst: p.inst.id, step: p.step });
+                None
+            }
+            (_, home) => home,
+        };
         let (account, luid) = match session {
             Some((luid, _)) => (p.account, luid),
             None => self.session_for(host, p.account, &snap),
@@ -234,7 +245,7 @@ impl State {
             rng: Rng::of(p.seed, 0, purpose("task")),
             frames: vec![Frame { script: p.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
             file: TextId::EMPTY,
-            home: p.home,
+            home,
             part: p.part,
             tag: 0,
             closes: session,
@@ -242,6 +253,93 @@ impl State {
             ready: false,
         };
         self.add_task(task);
+    }
+
+    /// The process a play starts from. A program that is to start it and does not run is started first, as its user
+    /// would; on a host where nobody is logged on, somebody's commands come in by WMI.
+    fn actor(&mut self, host: u32, p: &Play) -> ProcRef {
+        let none = [ProcRef::default(); REGS];
+        if let Some(found) = self.lookup(host, p.parent, p.inst.id, &none) {
+            return found;
+        }
+        let person = p.account.0 >= AccountId::FIRST;
+        match p.parent {
+            Who::Image(program) if person => self.ensure(host, program, p.account),
+            Who::Shell | Who::Named(_) if person && self.shell_slot(host).is_none() => {
+                let wmi = self.shared().habits.wmiprvse;
+                match self.image_slot(host, wmi) {
+                    Some(slot) => self.proc_ref(host, slot),
+                    None => self.ensure(host, wmi, AccountId::NETWORK_SERVICE),
+                }
+            }
+            _ => self.find(host, p.parent, p.inst.id, &none),
+        }
+    }
+
+    /// Starts a program that is expected to run: a person's from the shell, a service's from its service host.
+    fn ensure(&mut self, host: u32, program: u16, account: AccountId) -> ProcRef {
+        let shared = self.shared().clone();
+        let id = self.host_id(host);
+        let wmi = program == shared.habits.wmiprvse;
+        let parent = if wmi { Who::Service(shared.habits.name("dcomlaunch")) } else { Who::Shell };
+        let parent = self.find(host, parent, InstId(0), &[ProcRef::default(); REGS]);
+        let Some(image) = shared.atlas.program(id, program) else { return parent };
+        let path = shared.atlas.path_of(shared.atlas.image(image), account).into_owned();
+        let snap = self.proc(parent).map_or(Snap::default(), |p| p.snap);
+        let (account, luid) = self.session_for(host, account, &snap);
+        let line = if wmi { format!("{} -secured -Embedding", path.to_lowercase()) } else { format!("\"{path}\" ") };
+        self.spawn(
+            host,
+            &super::proc::Start {
+                program,
+                path: "",
+                command_line: &line,
+                directory: if wmi { r"C:\Windows\system32\" } else { "" },
+                parent,
+                account,
+                luid,
+                integrity: crate::world::program::Integrity::Inherit,
+                tag: 0,
+                inst: InstId(0),
+            },
+        )
+    }
+
+    /// Whether a play is by somebody of the domain who has no session on the host yet.
+    fn needs_session(&self, host: u32, p: &Play) -> bool {
+        use crate::world::atlas::AccountKind as K;
+        let kind = self.atlas().account(p.account).kind;
+        matches!(kind, K::Person | K::Admin | K::Service | K::BuiltIn)
+            && !self.hosts[host as usize].sessions.iter().any(|s| s.luid != 0 && s.account == p.account)
+    }
+
+    /// Lets a play begin with a network logon from where its instance is at home.
+    fn arrive_by_network(&mut self, p: Play) {
+        let first = p.inst.roles.iter().find_map(|b| match b {
+            Bound::Host(h) if *h != p.host => Some(*h),
+            _ => None,
+        });
+        let tag = p.inst.attack.then(|| crate::world::state::Tag {
+            inst: p.inst.id,
+            scenario: p.inst.scenario,
+            step: p.step,
+            part: Part::Effect as u8,
+        });
+        let mut rng = Rng::of(p.seed, 0, purpose("session"));
+        let from = first.map(|h| (h, 49_152 + rng.below(16_000) as u16));
+        self.ask_logon(crate::world::state::LogOn {
+            host: p.host,
+            account: p.account,
+            logon_type: if from.is_some() { 3 } else { 2 },
+            result: crate::world::program::LogonResult::Ok,
+            ntlm: false,
+            from,
+            guid: super::logon::guid_bytes(rng.u64(), rng.u64()),
+            hold: Span::s(rng.range(3, 40)),
+            then: Some(p),
+            tag,
+            typed: None,
+        });
     }
 
     /// Adds a task and lets it go on now.
@@ -307,6 +405,8 @@ impl State {
         // a named process that is gone: its work goes on from the shell
         let slot = match (slot, who) {
             (None, Who::Named(_) | Who::ParentOf(_)) => self.shell_slot(host).unwrap_or(h.services),
+            // a program that does not run: what it would have done is done by the shell, or by nobody in particular
+            (None, Who::Image(_)) => self.shell_slot(host).unwrap_or(h.services),
             (s, _) => s.unwrap_or(0),
         };
         self.proc_ref(host, slot)
@@ -414,8 +514,9 @@ impl State {
             Op::Emit { by, kind, args } => self.emit(t, *by, *kind, args, tag),
             Op::Access { by, target, granted, trace } => {
                 let by = self.find(t.host, *by, t.inst.id, &t.regs);
-                let target = self.find(t.host, *target, t.inst.id, &t.regs);
-                self.access(by, target, *granted, *trace, tag, self.now);
+                if let Some(target) = self.lookup(t.host, *target, t.inst.id, &t.regs) {
+                    self.access(by, target, *granted, *trace, tag, self.now);
+                }
             }
             Op::Inject { by, target, function, module } => {
                 self.inject(t, *by, *target, function.as_ref(), module.as_ref(), tag)
@@ -447,6 +548,7 @@ impl State {
                     each: t.each,
                     seed: mix(t.seed, purpose("remote")),
                     home: None,
+                    early: false,
                     part: (part as u8).max(t.part),
                 };
                 self.send(to, self.now, Body::Play(play));

@@ -176,6 +176,7 @@ impl State {
             Integrity::Low => level = Level::Low,
             Integrity::Medium => level = Level::Medium,
             Integrity::System => level = Level::System,
+            Integrity::High if s.account == AccountId::SYSTEM => level = Level::System,
             Integrity::High => {
                 level = Level::High;
                 if let Some(x) = session.filter(|x| x.linked != 0 && !x.elevated) {

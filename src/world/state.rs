@@ -180,6 +180,8 @@ pub struct Play {
     pub seed: u64,
     /// Home cell that waits for the end, if it does.
     pub home: Option<u16>,
+    /// It is told at the start already.
+    pub early: bool,
     /// Everything in it is at most this part of the truth.
     pub part: u8,
 }
