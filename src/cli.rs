@@ -6,7 +6,7 @@
 mod args;
 mod check;
 mod client;
-//mod emulate;
+mod emulate;
 mod generate;
 pub mod init;
 mod list;
@@ -36,6 +36,8 @@ enum Command {
     /// Write records of the same plan as a batch
     Generate(generate::Args),
 
+    /// Show what commands leave in the logs of one workstation and its domain controller
+    Emulate(emulate::Args),
     /// Load everything, print the plan, fail on any error
     Check(check::Args),
     /// List what there is
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Run(a) => a.run(),
         Command::Generate(a) => a.run(),
 
+        Command::Emulate(a) => a.run(),
         Command::Check(a) => a.run(),
         Command::List(a) => a.run(),
         Command::Show(a) => a.run(),

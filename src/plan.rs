@@ -75,6 +75,8 @@ pub struct Extra {
     pub run: String,
     /// First record numbers by host name and channel, from an earlier run.
     pub numbers: Vec<(String, String, u64)>,
+    /// Members of roles of the command's scenarios.
+    pub cast: Vec<(Box<str>, Box<str>)>,
     /// Truth lines for all records, in every delivery.
     pub truth_all: bool,
 }
@@ -183,7 +185,8 @@ fn choices(config: &Config, knowledge: &Knowledge, extra: &Extra, p: &mut Proble
             let before = options.len();
             for (i, s) in knowledge.attacks() {
                 if id == "all" || matches(id, &s.id) {
-                    options.push(Choice { scenario: i, weight: 1, choices: Choices::default() });
+                    let cast = extra.cast.clone();
+                    options.push(Choice { scenario: i, weight: 1, choices: Choices { cast, vars: vec![] } });
                 }
             }
             if options.len() == before {

@@ -409,7 +409,19 @@ pub fn single_kind(library: &Library, script: ScriptId) -> Option<Kind> {
 
 /// A play of a script for a command that a person typed, for `emulate`.
 pub fn typed(inst: Arc<Inst>, script: ScriptId, host: HostId, account: AccountId, parent: Who, seed: u64) -> Body {
-    Body::Play(Play { inst, step: 0, script, host, parent, account, each: None, seed, home: None, early: false, part: 0 })
+    Body::Play(Play {
+        inst,
+        step: 0,
+        script,
+        host,
+        parent,
+        account,
+        each: None,
+        seed,
+        home: None,
+        early: false,
+        part: 0,
+    })
 }
 
 /// A snapshot of nobody in a session: for facts that belong to no process.
