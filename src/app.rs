@@ -142,18 +142,22 @@ pub async fn run(
     for d in &doors {
         d.close(flush);
     }
-    drop(doors);
     let mut sinks = vec![];
     let mut hurried = false;
-    for (name, task) in tasks {
-        tokio::pin!(task);
+    for (name, mut task) in tasks {
         let drained = loop {
             tokio::select! {
-                r = &mut task => break r.unwrap_or_else(|e| Drained { error: Some(format!("its task failed: {e}")), ..Drained::default() }),
-                () = &mut now, if !hurried => { hurried = true; break Drained { error: Some("stopped before it was flushed".into()), ..Drained::default() } }
+                r = &mut task => break r,
+                () = &mut now, if !hurried => {
+                    hurried = true;
+                    for d in &doors {
+                        d.close(Duration::ZERO);
+                    }
+                }
             }
         };
-        sinks.push((name, drained));
+        let failed = |e| Drained { error: Some(format!("its task failed: {e}")), ..Drained::default() };
+        sinks.push((name, drained.unwrap_or_else(failed)));
     }
     let flushed = began.elapsed() <= flush && !hurried;
     if let Some(h) = http {

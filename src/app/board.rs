@@ -272,6 +272,10 @@ impl Board {
     pub fn stopping(&self) {
         self.stop.send_replace(true);
     }
+    /// Whether the run is ending.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
     /// How long to flush, when whoever ended the run said so.
     pub fn flush_for(&self) -> Option<Duration> {
         self.inner().flush

@@ -152,6 +152,9 @@ async fn signal() {
 /// Says `ready` after the first acknowledged record, what to type next, and keeps the status block up to date.
 fn announce(board: &Arc<Board>, kafka: bool, draw: bool) {
     while !board.is_ready() {
+        if board.is_stopping() {
+            return;
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     eprintln!("ready");
@@ -164,7 +167,7 @@ fn announce(board: &Arc<Board>, kafka: bool, draw: bool) {
         eprintln!("      skirmish run --kafka localhost:9092    into topics skirmish.SOURCE");
     }
     let mut lines = 0;
-    while draw {
+    while draw && !board.is_stopping() {
         let text = board.status().to_string();
         let mut err = std::io::stderr().lock();
         // back to the first line of the block, and clear what stood there
