@@ -253,14 +253,18 @@ impl Cell {
         facts.append(&mut self.state.made);
         let mut driven = 0;
         let mut shift = Span::ZERO;
-        for (n, i) in facts.iter().enumerate() {
-            if let (Some((feed, release)), 0) = (driver, n) {
+        if let Some((feed, release)) = driver {
+            // the first fact that the driving feed may record decides; what led to it moves with it
+            let events = |i: &&u32| !plan.feeds[feed].source.events_for(self.state.facts.get(**i).kind).is_empty();
+            if let Some(i) = facts.iter().find(events) {
                 shift = self.shift_of(plan, *i, feed, release);
             }
+        }
+        for i in &facts {
             if driver.is_some() {
                 self.backdate(*i, shift);
             }
-            driven += self.dispatch(plan, slice, *i, driver);
+            driven += self.dispatch(plan, slice, *i, driver, driver.is_some() && driven == 0);
         }
         self.scratch.facts = facts;
         driven
@@ -292,9 +296,10 @@ impl Cell {
     }
 
     /// Plans the records of a fact; a fact without any is forgotten.
-    fn dispatch(&mut self, plan: &Plan, slice: i64, i: u32, driver: Option<(usize, Time)>) -> u64 {
+    fn dispatch(&mut self, plan: &Plan, slice: i64, i: u32, driver: Option<(usize, Time)>, first: bool) -> u64 {
         let mut driven = 0;
         let mut uses = 0;
+        let mut forced = !first;
         let f = self.state.facts.get(i);
         let (host, kind) = (f.host, f.kind);
         let id = self.state.host_id(host);
@@ -311,10 +316,16 @@ impl Cell {
                     continue;
                 }
                 let f = self.state.facts.get(i);
-                let write = f.time + delay(feed.source.event(*e).write_after, f.draw, e.0);
-                let mut release = write + collect_delay(feed.collect, id, write);
+                let mut write = f.time + delay(feed.source.event(*e).write_after, f.draw, e.0);
+                let collect = collect_delay(feed.collect, id, write);
+                let mut release = write + collect;
                 match driver {
-                    Some((d, at)) if d == feed_index && uses == 0 => release = at,
+                    Some((d, at)) if d == feed_index && !forced => {
+                        forced = true;
+                        release = at;
+                        // a process that had just started holds its deeds back a little
+                        write = write.min(release - collect).max(f.time);
+                    }
                     // whatever is already due goes out at once
                     _ => release = release.max(start + Span((f.draw % SLICE.0 as u64) as i64)),
                 }

@@ -14,7 +14,9 @@ const SPAN: Span = Span::s(60);
 /// Cells that live it at most.
 const CELLS_MAX: u16 = 4;
 /// Tries of every background entry.
-const TRIES: u32 = 6;
+const TRIES: u32 = 8;
+/// Records of the stream that one run of an entry of fill brings, if it can be so.
+const RECORDS_AT_ONCE: f64 = 3.0;
 /// Part of the rate that natural life is to bring at busy hours.
 const NATURAL_SHARE: f64 = 0.6;
 /// Fewest hosts of a world whose size follows its rates.
@@ -150,8 +152,8 @@ fn yields(plan: &Arc<Plan>, cell: &mut Cell, from: i64, streams: usize) -> Vec<V
         if ran == 0 {
             continue;
         }
-        // what a run brings later counts as well, up to some seconds
-        for _ in 0..600 {
+        // what a run brings later counts as well, up to three seconds
+        for _ in 0..300 {
             cell.run(slice, &none);
             cell.take_mail();
             slice += 1;
@@ -176,6 +178,22 @@ impl Measured {
             }
         }
         if wanted.is_finite() { wanted.clamp(HOSTS_MIN, 100_000.0) as u32 } else { super::HOSTS_DEFAULT }
+    }
+
+    /// Of entries that could fill a stream those that bring few records at once, and elsewhere no more than the other
+    /// streams have room for: fill that comes in heaps is debt for seconds.
+    fn gentle(&self, usable: &[u32], s: usize, filled: &[usize], balance: &[Balance]) -> Vec<u32> {
+        let own = |e: u32| self.yields[e as usize][s];
+        // how far a run of it takes the fullest other stream towards its rate, against this one
+        let strain = |e: u32| {
+            let of = |t: usize| self.yields[e as usize][t] / balance[t].asked.max(1e-9);
+            filled.iter().filter(|t| **t != s).map(|t| of(*t)).fold(0.0, f64::max) / of(s).max(1e-12)
+        };
+        let few = |limit: f64, strain_max: f64| -> Vec<u32> {
+            usable.iter().copied().filter(|e| own(*e) <= limit && strain(*e) <= strain_max).collect()
+        };
+        let choices = [(RECORDS_AT_ONCE, 0.9), (RECORDS_AT_ONCE * 3.0, 0.9), (RECORDS_AT_ONCE, 1.5), (f64::INFINITY, 1.5)];
+        choices.into_iter().map(|(l, m)| few(l, m)).find(|c| !c.is_empty()).unwrap_or_else(|| usable.to_vec())
     }
 
     /// A rate in records per second.
@@ -214,6 +232,7 @@ impl Measured {
                 .filter(|e| if own { alone(*e, s) } else { self.yields[*e][s] > 0.0 })
                 .map(|e| e as u32)
                 .collect();
+            let usable = self.gentle(&usable, s, &filled, &balance);
             let by_boot = plan.shared.by_boot(&usable);
             let need = (balance[s].asked - balance[s].natural - balance[s].shared).max(0.0);
             balance[s].own = need;
