@@ -44,7 +44,7 @@ const OWN: &[&str] = &[
 ];
 
 /// Names that NXLog takes for itself even where EventData has such a field.
-pub const LOST: &[&str] = &["AccountName", "Domain", "Category", "Message", "Severity"];
+pub const LOST: &[&str] = &["AccountName", "Domain", "Category", "Message", "Severity", "EventType"];
 
 /// Takes the envelope off; none for records of other systems.
 pub fn normalise(o: &Map<String, Value>) -> Option<Record> {
@@ -149,7 +149,7 @@ pub fn lines_of(archive: &Path, mut each: impl FnMut(&str)) {
         let mut zip = zip::ZipArchive::new(file).expect("a zip archive");
         for i in 0..zip.len() {
             let member = zip.by_index(i).expect("a member");
-            if wanted(member.name()) {
+            if member.name().is_ok_and(|n| wanted(&n)) {
                 read(member, &mut each);
             }
         }
@@ -257,6 +257,15 @@ pub fn labels(message: &str) -> Vec<String> {
     out
 }
 
+/// The message without values of several lines, whose lines look like the product's own text.
+pub fn without_values(message: &str, data: &[(String, String)]) -> String {
+    let mut m = message.to_owned();
+    for (_, v) in data.iter().filter(|(_, v)| v.contains('\n')) {
+        m = m.replacen(v, "", 1);
+    }
+    m
+}
+
 /// What was learnt of one event id in one version.
 #[derive(Debug, Default, Clone)]
 pub struct Model {
@@ -292,11 +301,33 @@ impl Model {
         if let Some(m) = &r.message
             && self.labels.len() < 200
         {
-            *self.labels.entry(labels(m)).or_default() += 1;
+            *self.labels.entry(labels(&without_values(m, &r.data))).or_default() += 1;
         }
         *self.providers.entry(r.provider.clone()).or_default() += 1;
         if let Some(t) = r.task {
             *self.tasks.entry(t).or_default() += 1;
         }
+    }
+}
+
+impl Model {
+    /// Adds what another learnt.
+    pub fn add(&mut self, o: Model) {
+        fn sum<K: Ord>(to: &mut BTreeMap<K, usize>, from: BTreeMap<K, usize>) {
+            for (k, n) in from {
+                *to.entry(k).or_default() += n;
+            }
+        }
+        self.records += o.records;
+        self.lossy += o.lossy;
+        for (k, (n, shapes)) in o.fields {
+            let f = self.fields.entry(k).or_default();
+            f.0 += n;
+            sum(&mut f.1, shapes);
+        }
+        sum(&mut self.orders, o.orders);
+        sum(&mut self.labels, o.labels);
+        sum(&mut self.providers, o.providers);
+        sum(&mut self.tasks, o.tasks);
     }
 }
