@@ -72,7 +72,10 @@ fn learn(channels: &BTreeSet<String>) -> BTreeMap<Key, Model> {
         let home = models
             .iter()
             .filter(|(h, _)| h.0 == k.0 && h.1 == k.1 && h.2.is_some())
-            .find(|(_, m)| m.fields.keys().filter(|f| *f != "ProcessId").all(|f| names.contains(f)) && names.len() <= m.fields.len() + 1)
+            .find(|(_, m)| {
+                m.fields.keys().filter(|f| *f != "ProcessId").all(|f| names.contains(f))
+                    && names.len() <= m.fields.len() + 1
+            })
             .map(|(h, _)| h.clone());
         if let Some(home) = home {
             let m = models.remove(&k).expect("listed");
@@ -103,7 +106,8 @@ fn differs_from_recorded(r: &Record, m: &Model) -> Vec<String> {
     for (name, value) in &r.data {
         let Some((_, shapes)) = m.fields.get(name) else {
             // what is always empty was dropped
-            if !hidden(name) && !(value.is_empty() && m.lossy == m.records) {
+            let dropped = value.is_empty() && m.lossy == m.records;
+            if !hidden(name) && !dropped {
                 out.push(format!("extra {name}"));
             }
             continue;
@@ -133,6 +137,12 @@ fn differs_from_recorded(r: &Record, m: &Model) -> Vec<String> {
         && !m.tasks.contains_key(&t)
     {
         out.push(format!("task {t}, recorded {:?}", m.tasks.keys().collect::<Vec<_>>()));
+    }
+    if let Some(pid) = r.pid
+        && !m.kernel.is_empty()
+        && !m.kernel.contains_key(&(pid == 4))
+    {
+        out.push(format!("written by process {pid}, recorded {}", if pid == 4 { "another" } else { "4" }));
     }
     let message = r.message.as_deref().unwrap_or("");
     let ours = recorded::labels(&recorded::without_values(message, &r.data));

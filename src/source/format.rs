@@ -79,6 +79,8 @@ pub enum Pick {
     FileName,
     /// What precedes the last backslash or slash.
     DirName,
+    /// What precedes the first blank.
+    FirstWord,
 }
 
 /// Changes letter by letter, applied last.
@@ -250,6 +252,7 @@ formatters! {
     "base64", [Text], Takes::Nothing, "base64 of the text's UTF-8 bytes", Some((Value::Text("whoami"), NONE, "d2hvYW1p")), |_| text(Print::Base64);
     "file_name", [Text], Takes::Nothing, "what follows the last backslash or slash", Some((PATH, NONE, "cmd.exe")), |_| Step::Pick(Pick::FileName);
     "dir_name", [Text], Takes::Nothing, "what precedes it", Some((PATH, NONE, r"C:\Windows\System32")), |_| Step::Pick(Pick::DirName);
+    "first_word", [Text], Takes::Nothing, "what precedes the first blank", Some((Value::Text("10.0.19041.546 (WinBuild.160101.0800)"), NONE, "10.0.19041.546")), |_| Step::Pick(Pick::FirstWord);
     "lower", [Text], Takes::Nothing, "ASCII letters in lower case", Some((PATH, NONE, r"c:\windows\system32\cmd.exe")), |_| Step::Case(false);
     "upper", [Text], Takes::Nothing, "ASCII letters in upper case", Some((PATH, NONE, r"C:\WINDOWS\SYSTEM32\CMD.EXE")), |_| Step::Case(true);
     "double_percent", [Text], Takes::Nothing, "each `%` twice, as Sysmon writes text that users control", Some((Value::Text("%TEMP%"), NONE, "%%TEMP%%")), |_| Step::Percent;

@@ -194,6 +194,9 @@ fn pick(t: &str, pick: Pick) -> &str {
     if pick == Pick::All {
         return t;
     }
+    if pick == Pick::FirstWord {
+        return t.split_once(' ').map_or(t, |(word, _)| word);
+    }
     let cut = memchr::memrchr2(b'\\', b'/', t.as_bytes());
     match (pick, cut) {
         (Pick::FileName, Some(i)) => &t[i + 1..],

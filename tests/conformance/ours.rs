@@ -39,7 +39,8 @@ pub fn documents(name: &str) -> Vec<Node> {
 
 /// Every built-in source.
 pub fn catalogue() -> Catalogue {
-    let mut files: Vec<_> = std::fs::read_dir(root().join("sources")).expect("sources").flatten().map(|e| e.path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join("sources")).expect("sources").flatten().map(|e| e.path()).collect();
     files.sort();
     let docs: Vec<Node> =
         files.iter().flat_map(|f| skirmish::yaml::read(f).unwrap_or_else(|p| panic!("{p}"))).collect();
@@ -130,8 +131,11 @@ pub fn records(source: &Source, activities: &[Activity]) -> (Vec<Record>, BTreeS
             silent.remove(source.event(i).id());
             let mut bytes = vec![];
             nxlog.render(i, a, &AllOn, &mut bytes);
-            let json: Json = serde_json::from_slice(&bytes)
-                .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&bytes)));
+            let json: Json =
+                serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&bytes)));
+            if std::env::var("SHOW").is_ok_and(|s| s == source.event(i).id() || s == source.id) {
+                println!("{}", String::from_utf8_lossy(&bytes));
+            }
             let mut r = normalise(json.as_object().expect("an object")).expect("a record");
             bytes.clear();
             xml.render(i, a, &AllOn, &mut bytes);
@@ -154,6 +158,9 @@ pub fn rows(source: &Source, activities: &[Activity]) -> Vec<Json> {
                 w.render(i, a, &AllOn, &mut bytes);
                 let row: Json = serde_json::from_slice(&bytes)
                     .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&bytes)));
+                if std::env::var("SHOW").is_ok_and(|s| s == source.id) {
+                    println!("{}", String::from_utf8_lossy(&bytes));
+                }
                 assert_eq!(row["ActionType"], source.event(i).id(), "{}: the id is the ActionType", source.id);
                 out.push(row);
             }

@@ -37,10 +37,43 @@ pub struct Record {
 
 /// Names of the collectors' own, and of the System part of a record.
 const OWN: &[&str] = &[
-    "@timestamp", "@version", "host", "port", "tags", "type", "EventReceivedTime", "SourceModuleName", "SourceModuleType", "EventTime",
-    "TimeCreated", "Hostname", "Message", "ThreadID", "Keywords", "Severity", "SeverityValue", "OpcodeValue", "Opcode", "Category",
-    "Domain", "AccountType", "UserID", "ExecutionProcessID", "RecordNumber", "ActivityID", "RelatedActivityID", "SourceName",
-    "ProviderGuid", "Task", "Version", "EventType", "EventTypeOrignal", "Level", "Channel", "EventID", "ERROR_EVT_UNRESOLVED",
+    "@timestamp",
+    "@version",
+    "host",
+    "port",
+    "tags",
+    "type",
+    "EventReceivedTime",
+    "SourceModuleName",
+    "SourceModuleType",
+    "EventTime",
+    "TimeCreated",
+    "Hostname",
+    "Message",
+    "ThreadID",
+    "Keywords",
+    "Severity",
+    "SeverityValue",
+    "OpcodeValue",
+    "Opcode",
+    "Category",
+    "Domain",
+    "AccountType",
+    "UserID",
+    "ExecutionProcessID",
+    "RecordNumber",
+    "ActivityID",
+    "RelatedActivityID",
+    "SourceName",
+    "ProviderGuid",
+    "Task",
+    "Version",
+    "EventType",
+    "EventTypeOrignal",
+    "Level",
+    "Channel",
+    "EventID",
+    "ERROR_EVT_UNRESOLVED",
 ];
 
 /// Names that NXLog takes for itself even where EventData has such a field.
@@ -281,6 +314,8 @@ pub struct Model {
     pub providers: BTreeMap<String, usize>,
     /// Tasks.
     pub tasks: BTreeMap<u64, usize>,
+    /// Written by the kernel (process 4), or not.
+    pub kernel: BTreeMap<bool, usize>,
     /// Some records came from an envelope that drops what is empty.
     pub lossy: usize,
 }
@@ -304,6 +339,9 @@ impl Model {
             *self.labels.entry(labels(&without_values(m, &r.data))).or_default() += 1;
         }
         *self.providers.entry(r.provider.clone()).or_default() += 1;
+        if let Some(pid) = r.pid {
+            *self.kernel.entry(pid == 4).or_default() += 1;
+        }
         if let Some(t) = r.task {
             *self.tasks.entry(t).or_default() += 1;
         }
@@ -329,5 +367,6 @@ impl Model {
         sum(&mut self.labels, o.labels);
         sum(&mut self.providers, o.providers);
         sum(&mut self.tasks, o.tasks);
+        sum(&mut self.kernel, o.kernel);
     }
 }
