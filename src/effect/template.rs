@@ -108,6 +108,17 @@ fn parts(text: &str, node: &Node, p: &mut Problems) -> Vec<Part> {
     while let Some(i) = rest.find('{') {
         lit(&mut out, &rest[..i]);
         rest = &rest[i..];
+        // a reference inside braces of its own: GUIDs are written `{6bdd1fc6-…}`
+        if rest.starts_with("{{{")
+            && let Some(inside) = inner(&rest[2..])
+            && rest[2 + inside.len() + 2..].starts_with("}}")
+        {
+            lit(&mut out, "{");
+            reference(inside, node, p, &mut out);
+            lit(&mut out, "}");
+            rest = &rest[inside.len() + 6..];
+            continue;
+        }
         let escaped = rest.starts_with("{{");
         match inner(&rest[if escaped { 1 } else { 0 }..]) {
             Some(inside) if escaped && rest[1 + inside.len() + 2..].starts_with('}') => {
@@ -115,16 +126,7 @@ fn parts(text: &str, node: &Node, p: &mut Problems) -> Vec<Part> {
                 rest = &rest[inside.len() + 4..];
             }
             Some(inside) if !escaped => {
-                let mut words = inside.split('|').map(str::trim);
-                let name = words.next().unwrap_or_default().to_owned();
-                let mut fmts = vec![];
-                for w in words {
-                    match FORMATS.iter().find(|(n, _)| *n == w) {
-                        Some((_, f)) => fmts.push(*f),
-                        None => p.unknown(node, "formatter", w, FORMATS.iter().map(|(n, _)| *n)),
-                    }
-                }
-                out.push(Part::Ref(name, fmts));
+                reference(inside, node, p, &mut out);
                 rest = &rest[inside.len() + 2..];
             }
             _ => {
@@ -135,6 +137,20 @@ fn parts(text: &str, node: &Node, p: &mut Problems) -> Vec<Part> {
     }
     lit(&mut out, rest);
     out
+}
+
+/// A reference with its formatters.
+fn reference(inside: &str, node: &Node, p: &mut Problems, out: &mut Vec<Part>) {
+    let mut words = inside.split('|').map(str::trim);
+    let name = words.next().unwrap_or_default().to_owned();
+    let mut fmts = vec![];
+    for w in words {
+        match FORMATS.iter().find(|(n, _)| *n == w) {
+            Some((_, f)) => fmts.push(*f),
+            None => p.unknown(node, "formatter", w, FORMATS.iter().map(|(n, _)| *n)),
+        }
+    }
+    out.push(Part::Ref(name, fmts));
 }
 
 /// The inside of `{…}` at the start of a text when it has the shape of a reference.
@@ -276,6 +292,8 @@ mod tests {
         }
         assert_eq!(read("a{b.c}d").0[1], Part::Ref("b.c".into(), vec![]));
         assert_eq!(read("{{b}}").0, vec![Part::Lit("{b}".into())]);
+        let in_braces = vec![Part::Lit("{".into()), Part::Ref("b".into(), vec![]), Part::Lit("}".into())];
+        assert_eq!(read("{{{b}}}").0, in_braces);
         assert_eq!(
             read("{s | utf16le | base64}").0,
             vec![Part::Ref("s".into(), vec![Format::Run(Fmt::Utf16le), Format::Run(Fmt::Base64)])]
