@@ -7,6 +7,7 @@
 mod builtin;
 mod layers;
 mod read;
+mod show;
 mod stream;
 
 use std::net::SocketAddr;
@@ -15,15 +16,16 @@ use std::path::PathBuf;
 use jiff::tz::TimeZone;
 
 pub use crate::pace::{Clock, Speed};
+pub use crate::sink::Headers;
 pub use layers::{ENV_PREFIX, Layers};
-pub use stream::{Delivery, Headers, Key, Stream, Truth};
+pub use stream::{Delivery, Key, Stream, Truth};
 
 use crate::schedule::{Place, Shape};
 use crate::secret::SecretRef;
 use crate::sink::SinkSpec;
 use crate::time::{Span, Time};
 use crate::tls::ServerTls;
-use crate::yaml::{Data, Node, Problems};
+use crate::yaml::{Node, Problems};
 
 /// Cells a world has at least.
 pub const CELLS_MIN: u16 = 16;
@@ -299,12 +301,6 @@ impl Config {
             _ => Err(p),
         }
     }
-
-    /// The merged tree as JSON, for the manifest: what it holds of secrets are references, and what looks like
-    /// one all the same (a property passed through to a client library) is left out.
-    pub fn to_json(&self) -> serde_json::Value {
-        to_json(&self.written, "")
-    }
 }
 
 impl World {
@@ -312,36 +308,6 @@ impl World {
     pub fn places(&self) -> Vec<Place> {
         let place = |s: &Site| Place { name: s.name.clone(), zone: s.zone.clone(), share: s.share };
         self.sites.iter().map(place).collect()
-    }
-}
-
-fn to_json(node: &Node, key: &str) -> serde_json::Value {
-    use serde_json::Value;
-    let low = key.to_lowercase();
-    let reference = low.ends_with("_file") || low.ends_with("_env") || low.ends_with(".location");
-    match &node.data {
-        _ if node.is_null() => Value::Null,
-        Data::Scalar { .. }
-            if !reference && ["password", "secret", "token", "jaas", "key.pem"].iter().any(|w| low.contains(w)) =>
-        {
-            Value::String("[not shown]".into())
-        }
-        Data::Scalar { text, plain: true } => match (text.as_str(), text.parse::<i64>()) {
-            ("true", _) => Value::Bool(true),
-            ("false", _) => Value::Bool(false),
-            (_, Ok(n)) if n.to_string() == *text => n.into(),
-            _ => Value::String(text.clone()),
-        },
-        Data::Scalar { text, .. } => Value::String(text.clone()),
-        Data::Seq(items) => items.iter().map(|n| to_json(n, key)).collect(),
-        Data::Map(pairs) => {
-            let pair = |(k, v): &(Node, Node)| {
-                let k = k.as_str().unwrap_or("").to_owned();
-                let v = to_json(v, &k);
-                (k, v)
-            };
-            Value::Object(pairs.iter().map(pair).collect())
-        }
     }
 }
 
@@ -478,15 +444,6 @@ flush: soon
         insta::assert_snapshot!(c.rate("sismon", "5k/s").unwrap_err(), @"unknown stream `sismon`; did you mean `sysmon`?");
         insta::assert_snapshot!(c.rate("sysmon", "5k").unwrap_err(), @"rate of sysmon:1:1: rate must say per what, such as `3k/s`, `90/min`, `40MB/s` or `200GB/d`, not `5k`");
         insta::assert_snapshot!(c.rate("sysmon", "[").unwrap_err(), @"rate of sysmon:1:2: broken YAML: while parsing a node, did not find expected node content");
-    }
-
-    #[test]
-    fn what_looks_like_a_secret_is_not_shown() {
-        let docs = yaml::parse(
-            "x",
-            "{password_file: /a, properties: {sasl.password: hunter2, ssl.key.location: /k}, token: [hunter2], n: 3, s: '3', z: ~}",
-        );
-        insta::assert_snapshot!(to_json(&docs.unwrap()[0], ""), @r#"{"password_file":"/a","properties":{"sasl.password":"[not shown]","ssl.key.location":"/k"},"token":["[not shown]"],"n":3,"s":"3","z":null}"#);
     }
 
     proptest! {

@@ -89,6 +89,10 @@ impl Shape {
     pub fn constant(rate: Rate) -> Shape {
         Shape { unit: rate.unit, curves: vec![Curve::constant(rate)] }
     }
+    /// A rate that it never exceeds, draws aside, in thousandths per day.
+    pub fn peak(&self) -> u64 {
+        self.curves.iter().map(Curve::peak).fold(0, u64::saturating_add)
+    }
 }
 
 impl Schedule {

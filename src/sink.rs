@@ -13,6 +13,7 @@
 //!
 //! To add a sink: a module under `src/sink/` whose options implement [`Sink`], and one line in [`KINDS`].
 
+pub(crate) mod cap;
 pub mod door;
 pub mod file;
 pub mod grpc_push;
@@ -31,7 +32,9 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tonic::service::Routes;
 
-pub use self::door::{Door, Offer, OnSlow, Receipts, Task, door};
+pub use self::cap::Caps;
+pub use self::door::{Door, Offer, OnSlow, Queue, Receipts, Task, door};
+use crate::schedule::Rate;
 use crate::time::Time;
 use crate::yaml::{Fields, Node, Problems};
 
@@ -176,6 +179,8 @@ pub struct DeliveryInfo {
     pub key_is_host: bool,
     /// What its headers tell unless the delivery itself says so.
     pub headers: Headers,
+    /// What may pass per second.
+    pub cap: Option<Rate>,
 }
 
 /// What a sink is told about the run.
@@ -217,16 +222,19 @@ pub struct SinkSpec {
     pub on_slow: OnSlow,
     /// Bytes that may be unsettled at once.
     pub queue_bytes_max: u64,
+    /// What may pass per second, over all deliveries.
+    pub cap: Option<Rate>,
     /// Its options.
     pub sink: Box<dyn Sink>,
 }
 
 impl SinkSpec {
-    /// Reads `{KIND: {...}, on_slow: ..., queue: 32MiB}`.
+    /// Reads `{KIND: {...}, on_slow: ..., queue: 32MiB, cap: 40MB/s}`.
     pub fn from_node(name: &str, node: &Node, p: &mut Problems) -> Option<SinkSpec> {
         let f = node.fields(p, "a sink")?;
         let slow = f.take("on_slow").and_then(|n| OnSlow::from_node(n, p));
         let queue = f.take("queue").and_then(|n| n.bytes(p, "`queue`"));
+        let cap = f.take("cap").and_then(|n| cap::from_node(n, p));
         let found: Vec<_> = KINDS.iter().filter_map(|k| node.get(k.name).map(|n| (k, n))).collect();
         for k in KINDS {
             f.take(k.name);
@@ -252,6 +260,7 @@ impl SinkSpec {
             kind: kind.name,
             on_slow: slow.unwrap_or(sink.on_slow()),
             queue_bytes_max: queue.unwrap_or(QUEUE_BYTES_MAX),
+            cap,
             sink,
         })
     }
@@ -264,7 +273,8 @@ impl SinkSpec {
         run: Arc<RunInfo>,
     ) -> (Door, BoxFuture<'static, Drained>) {
         let (door, offers, receipts) = door(accounts, self.on_slow, self.queue_bytes_max);
-        let task = Task { name: self.name, deliveries, offers, receipts, run };
+        let caps = Caps::new(self.cap, deliveries.iter().map(|d| d.cap));
+        let task = Task { name: self.name, deliveries, receipts, run, queue: Queue::new(offers, caps) };
         (door, self.sink.start(task))
     }
 }

@@ -3,8 +3,8 @@
 use super::read::{choice, name, path, text};
 use super::{Config, Deliver, Name, Scale, Selection, World};
 use crate::rng;
-use crate::schedule::{Setting, Shape, shape_from_node};
-use crate::sink::SinkSpec;
+use crate::schedule::{Rate, Setting, Shape, shape_from_node};
+use crate::sink::{Headers, SinkSpec, cap};
 use crate::yaml::{Fields, Node, Problems, suggest};
 use std::path::PathBuf;
 
@@ -50,6 +50,8 @@ pub struct Delivery {
     pub fields: Vec<(String, String)>,
     /// Truth stands inside the records.
     pub inline_truth: bool,
+    /// What may pass per second.
+    pub cap: Option<Rate>,
 }
 
 /// What a message is keyed by.
@@ -61,17 +63,6 @@ pub enum Key {
     None,
     /// A field of its activity.
     Field(Name),
-}
-
-/// What the headers of a message tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Headers {
-    /// The record id on all, the truth line on attack records.
-    Truth,
-    /// The record id.
-    Id,
-    /// Nothing.
-    None,
 }
 
 /// Where truth goes besides headers.
@@ -94,7 +85,7 @@ impl Delivery {
     /// [`Fields::finish`] after it.
     pub fn fields<'a>(&'a self, p: &mut Problems) -> Option<Fields<'a>> {
         let f = self.node.fields(p, "a delivery")?;
-        for known in ["sink", "encoding", KEY, "headers", "fields", "inline_truth"] {
+        for known in ["sink", "encoding", KEY, "headers", "fields", "inline_truth", "cap"] {
             f.take(known);
         }
         Some(f)
@@ -205,15 +196,12 @@ fn delivery(node: &Node, sinks: &Sinks<'_>, truth: &Truth, p: &mut Problems) -> 
         "none" => Key::None,
         _ => Key::Field(n),
     });
-    let headers = f.take("headers").and_then(|n| headers(n, p)).unwrap_or(truth.headers);
+    let headers = f.take("headers").and_then(|n| Headers::from_node(n, p)).unwrap_or(truth.headers);
     let fields = f.take("fields").map_or(vec![], |n| texts(n, "fields", p));
     let inline_truth = f.take("inline_truth").and_then(|n| n.boolean(p, "inline_truth")).unwrap_or(false);
+    let cap = f.take("cap").and_then(|n| cap::from_node(n, p));
     // what is left belongs to the sink, which is asked when the plan knows source and encoding
-    Some(Delivery { sink: sink?, node: node.clone(), encoding, key, headers, fields, inline_truth })
-}
-
-fn headers(node: &Node, p: &mut Problems) -> Option<Headers> {
-    choice(node, "headers", &[("truth", Headers::Truth), ("id", Headers::Id), ("none", Headers::None)], p)
+    Some(Delivery { sink: sink?, node: node.clone(), encoding, key, headers, fields, inline_truth, cap })
 }
 
 pub(super) fn truth(node: Option<&Node>, sinks: &Sinks<'_>, p: &mut Problems) -> Option<Truth> {
@@ -225,7 +213,7 @@ pub(super) fn truth(node: Option<&Node>, sinks: &Sinks<'_>, p: &mut Problems) ->
     }
     truth.file = f.take("file").and_then(|n| path(n, "file", p));
     truth.all = f.take("all").and_then(|n| n.boolean(p, "all")).unwrap_or(false);
-    truth.headers = f.take("headers").and_then(|n| headers(n, p)).unwrap_or(Headers::Truth);
+    truth.headers = f.take("headers").and_then(|n| Headers::from_node(n, p)).unwrap_or(Headers::Truth);
     if truth.sink.is_none() {
         // with a sink the rest is the sink's, which is asked by the plan
         f.finish(p);

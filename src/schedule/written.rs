@@ -52,12 +52,12 @@ pub fn shape_from_node(node: &Node, set: &Setting<'_>, p: &mut Problems) -> Opti
         p.at(node, format!("a rate may add up {CURVES_MAX} curves at most, not {count}"));
         return None;
     }
-    let peak = curves.iter().map(Curve::peak).fold(0, u64::saturating_add);
-    if peak > Rate::MAX_PER_DAY_MILLI {
+    let shape = Shape { unit, curves };
+    if shape.peak() > Rate::MAX_PER_DAY_MILLI {
         p.at(node, "rate comes to more than 100 thousand million per second");
         return None;
     }
-    Some(Shape { unit, curves })
+    Some(shape)
 }
 
 struct Reader<'a, 'p> {

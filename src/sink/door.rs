@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::cap::{Caps, Charge};
 use super::{DeliveryInfo, RunInfo};
 use crate::account::{self, Outcome};
 use crate::batch::Batch;
@@ -79,12 +80,28 @@ pub struct Task {
     pub name: String,
     /// Its deliveries; [`Offer::delivery`] is an index into them.
     pub deliveries: Vec<DeliveryInfo>,
-    /// What comes through the door. [`Task::next`] is the way to read it.
-    pub offers: mpsc::UnboundedReceiver<Offer>,
+    /// What comes through the door; [`Task::next`] is the way to read it.
+    pub queue: Queue,
     /// Where to settle it.
     pub receipts: Receipts,
     /// The run.
     pub run: Arc<RunInfo>,
+}
+
+/// What has passed the door and was not read by the sink.
+#[derive(Debug)]
+pub struct Queue {
+    offers: mpsc::UnboundedReceiver<Offer>,
+    caps: Caps,
+    /// The offer that a cap holds.
+    held: Option<(Offer, Charge)>,
+}
+
+impl Queue {
+    /// The queue behind a door, with its caps.
+    pub fn new(offers: mpsc::UnboundedReceiver<Offer>, caps: Caps) -> Queue {
+        Queue { offers, caps, held: None }
+    }
 }
 
 /// Makes a door and what the sink's task needs behind it.
@@ -203,19 +220,52 @@ impl Receipts {
 impl Task {
     /// The next offer; `None` when the door was closed and everything that had passed it was read. Cancel safe.
     pub async fn next(&mut self) -> Option<Offer> {
-        if !self.offers.is_closed() {
+        if self.queue.held.is_none() {
+            let offer = self.receive().await?;
+            let charge = self.queue.caps.charge(&offer);
+            self.queue.held = Some((offer, charge));
+        }
+        let Queue { caps, held, .. } = &mut self.queue;
+        if let Some((offer, charge)) = held {
             tokio::select! {
                 biased;
-                offer = self.offers.recv() => return offer,
-                () = self.receipts.closed() => self.offers.close(),
+                () = caps.pass(offer, charge) => {}
+                // what is left then is the sink's to give up
+                () = self.receipts.deadline() => {}
             }
         }
-        self.offers.recv().await
+        held.take().map(|(offer, _)| offer)
+    }
+    /// The next offer if it is there and no cap holds it.
+    pub fn try_next(&mut self) -> Option<Offer> {
+        let Queue { offers, caps, held } = &mut self.queue;
+        if held.is_none() {
+            let offer = offers.try_recv().ok()?;
+            let charge = caps.charge(&offer);
+            *held = Some((offer, charge));
+        }
+        let (offer, charge) = held.as_mut()?;
+        if !caps.try_pass(offer, charge) {
+            return None;
+        }
+        held.take().map(|(offer, _)| offer)
+    }
+    async fn receive(&mut self) -> Option<Offer> {
+        let offers = &mut self.queue.offers;
+        if !offers.is_closed() {
+            tokio::select! {
+                biased;
+                offer = offers.recv() => return offer,
+                () = self.receipts.closed() => offers.close(),
+            }
+        }
+        offers.recv().await
     }
     /// Lets nothing in any more and settles what was never looked at as dropped.
     pub fn abandon(&mut self) {
-        self.offers.close();
-        while let Ok(o) = self.offers.try_recv() {
+        self.queue.offers.close();
+        let held = self.queue.held.take().map(|(offer, _)| offer);
+        for o in held.into_iter().chain(std::iter::from_fn(|| self.queue.offers.try_recv().ok())) {
             self.receipts.settle(o.delivery, Outcome::Dropped, o.batch.records(), o.batch.bytes.len() as u64);
         }
     }
@@ -265,7 +315,13 @@ mod tests {
     async fn a_closed_door_ends_the_queue_and_a_second_close_brings_the_deadline_nearer() {
         let acc = Arc::new(account::Delivery::default());
         let (door, offers, receipts) = door(vec![acc.clone()], OnSlow::Block, 100);
-        let mut task = Task { name: "t".into(), deliveries: vec![], offers, receipts, run: Arc::default() };
+        let mut task = Task {
+            name: "t".into(),
+            deliveries: vec![],
+            queue: Queue::new(offers, Caps::default()),
+            receipts,
+            run: Arc::default(),
+        };
         door.offer(0, batch(10));
         door.offer(0, batch(10));
         door.close(Duration::from_secs(3600));

@@ -406,9 +406,9 @@ impl Push {
         let (mut batches, mut parts, mut size): (Vec<RecordBatch>, Vec<Part>, usize) = (vec![], vec![], 0);
         loop {
             let Some(taken) = &mut self.taken else {
-                match self.task.offers.try_recv() {
-                    Ok(o) => self.take(Some(o)),
-                    Err(_) => break,
+                match self.task.try_next() {
+                    Some(o) => self.take(Some(o)),
+                    None => break,
                 }
                 continue;
             };

@@ -136,7 +136,7 @@ async fn run(options: OtlpOptions, mut task: Task) -> Drained {
         waiting.push((delivery, offer.batch));
         let mut bytes = 0;
         while bytes < options.batch_bytes_max as usize
-            && let Ok(more) = task.offers.try_recv()
+            && let Some(more) = task.try_next()
         {
             bytes += more.batch.bytes.len();
             waiting.push((more.delivery, more.batch));

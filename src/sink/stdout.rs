@@ -40,7 +40,7 @@ pub async fn write<W: Write>(mut task: Task, out: impl Fn() -> W + Clone + Send 
     while let Some(offer) = task.next().await {
         let mut bad = chunk.add(&offer, &mut digest, &task.receipts);
         while chunk.bytes.len() < CHUNK_BYTES
-            && let Ok(more) = task.offers.try_recv()
+            && let Some(more) = task.try_next()
         {
             bad += chunk.add(&more, &mut digest, &task.receipts);
         }

@@ -80,7 +80,7 @@ pub struct Rig {
 impl Rig {
     pub fn start(sink: Box<dyn Sink>, on_slow: OnSlow, queue_bytes_max: u64) -> Rig {
         let accounts: Vec<Arc<Delivery>> = (0..2).map(|_| Arc::default()).collect();
-        let spec = SinkSpec { name: "main".into(), kind: "test", on_slow, queue_bytes_max, sink };
+        let spec = SinkSpec { name: "main".into(), kind: "test", on_slow, queue_bytes_max, cap: None, sink };
         let run = RunInfo { id: "r1".into(), start: Time(START) };
         let (door, task) = spec.build(deliveries(), accounts.clone(), Arc::new(run));
         Rig { door, accounts, task: tokio::spawn(task) }

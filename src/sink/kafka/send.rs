@@ -95,7 +95,7 @@ impl Sender {
         if self.expired.load(Relaxed) {
             return None;
         }
-        task.offers.try_recv().ok().or_else(|| futures::executor::block_on(task.next()))
+        task.try_next().or_else(|| futures::executor::block_on(task.next()))
     }
 
     fn connect(&mut self) -> Result<(), String> {
