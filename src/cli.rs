@@ -11,6 +11,7 @@ mod generate;
 pub mod init;
 mod list;
 mod run;
+pub mod schema;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     List(list::ListArgs),
     /// Show one of them
     Show(list::ShowArgs),
+    /// Print the JSON Schema of what you write, for editors
+    Schema(schema::Args),
     /// Read a running daemon's records with their truth
     Tail(client::TailArgs),
     /// Command a running daemon
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Check(a) => a.run(),
         Command::List(a) => a.run(),
         Command::Show(a) => a.run(),
+        Command::Schema(a) => a.run(),
         Command::Tail(a) => a.run(),
         Command::Ctl(a) => a.run(),
     };

@@ -49,7 +49,8 @@ impl Config {
     }
 }
 
-fn to_json(node: &Node, key: &str) -> serde_json::Value {
+/// A tree as JSON, without what looks like a secret; `key` is where it stands.
+pub fn to_json(node: &Node, key: &str) -> serde_json::Value {
     use serde_json::Value;
     let low = key.to_lowercase();
     let reference = low.ends_with("_file") || low.ends_with("_env") || low.ends_with(".location");
@@ -64,7 +65,10 @@ fn to_json(node: &Node, key: &str) -> serde_json::Value {
             ("true", _) => Value::Bool(true),
             ("false", _) => Value::Bool(false),
             (_, Ok(n)) if n.to_string() == *text => n.into(),
-            _ => Value::String(text.clone()),
+            _ => match text.parse::<f64>() {
+                Ok(n) if n.is_finite() => n.into(),
+                _ => Value::String(text.clone()),
+            },
         },
         Data::Scalar { text, .. } => Value::String(text.clone()),
         Data::Seq(items) => items.iter().map(|n| to_json(n, key)).collect(),

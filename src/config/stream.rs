@@ -214,10 +214,15 @@ pub(super) fn truth(node: Option<&Node>, sinks: &Sinks<'_>, p: &mut Problems) ->
     truth.file = f.take("file").and_then(|n| path(n, "file", p));
     truth.all = f.take("all").and_then(|n| n.boolean(p, "all")).unwrap_or(false);
     truth.headers = f.take("headers").and_then(|n| Headers::from_node(n, p)).unwrap_or(Headers::Truth);
-    if truth.sink.is_none() {
-        // with a sink the rest is the sink's, which is asked by the plan
+    if f.take("sink").is_none() {
+        for name in ["topic", "create", "path"] {
+            if let Some(n) = f.take(name) {
+                p.at(n, format!("`{name}` means nothing without `sink`"));
+            }
+        }
         f.finish(p);
     }
+    // with a sink the rest is the sink's, which is asked by the plan
     Some(truth)
 }
 

@@ -325,17 +325,21 @@ impl Reader<'_, '_> {
                     Some(n) => n.span(self.p, "first").filter(|s| s.0 >= 0),
                     None => Some(Span::ZERO),
                 };
+                self.misplaced(&f, &["tz", "site"], "at");
                 every.zip(first).map(|(every, first)| Starts::Every { every, first })
             }
-            (None, Some(n)) => self.times(n, &f),
+            (None, Some(n)) => {
+                self.misplaced(&f, &["first"], "every");
+                self.times(n, &f)
+            }
             (Some(_), Some(n)) => {
                 self.p.at(n, "`every` and `at` both say when a burst starts; give one of them");
-                f.take("tz");
                 None
             }
             (None, None) => {
+                self.misplaced(&f, &["first"], "every");
+                self.misplaced(&f, &["tz", "site"], "at");
                 self.p.at(body, "burst lacks `every` or `at`");
-                f.take("tz");
                 None
             }
         };
@@ -351,6 +355,15 @@ impl Reader<'_, '_> {
             return None;
         }
         Some(Curve::Burst { base, peak, length, starts })
+    }
+
+    /// Fields that mean nothing without another one.
+    fn misplaced(&mut self, f: &Fields<'_>, names: &[&'static str], without: &str) {
+        for name in names {
+            if let Some(n) = f.take(name) {
+                self.p.at(n, format!("`{name}` means nothing without `{without}`"));
+            }
+        }
     }
 
     /// `at`: times of day, or instants.
