@@ -24,7 +24,7 @@ use crate::engine::{Engine, Pool};
 use crate::journal::{self, Journal};
 use crate::manifest::{self, Manifest};
 use crate::plan::Planned;
-use crate::sink::{Drained, RunInfo, Task, door};
+use crate::sink::{Caps, Drained, Queue, RunInfo, Task, door};
 use crate::time::Time;
 
 /// How a run is started.
@@ -97,7 +97,8 @@ pub async fn run(
     for (s, (accounts, infos)) in planned.sinks.drain(..).zip(accounts.iter().zip(&planned.deliveries)) {
         let (d, offers, receipts) = door(accounts.clone(), s.on_slow, s.queue_bytes_max);
         doors.push(d);
-        let task = Task { name: s.name.clone(), deliveries: infos.clone(), offers, receipts, run: info.clone() };
+        let queue = Queue::new(offers, Caps::new(s.cap, infos.iter().map(|i| i.cap)));
+        let task = Task { name: s.name.clone(), deliveries: infos.clone(), queue, receipts, run: info.clone() };
         tasks.push((s.name, tokio::spawn(s.sink.start(task))));
     }
     let flush = Duration::from_nanos(planned.config.flush.0.max(0) as u64);

@@ -5,14 +5,11 @@ use crate::schedule::Rate;
 use crate::yaml::{Data, Node};
 
 impl Config {
-    /// What is allowed and worth a word: caps below the rates, sinks without a stream.
+    /// What is allowed and worth a word: caps below the rates.
     pub fn warnings(&self) -> Vec<String> {
         let mut all = vec![];
         for (i, sink) in self.sinks.iter().enumerate() {
             let to = |s: &Stream| s.to.iter().filter(|d| d.sink == i).count();
-            if self.streams.iter().all(|s| to(s) == 0) && self.truth.sink.as_ref().is_none_or(|(t, _)| *t != i) {
-                all.push(format!("sink `{}` is not used", sink.name));
-            }
             let rates = |unit| {
                 let of = |s: &Stream| s.rate.as_ref().filter(|r| r.0.unit == unit).map(|r| r.0.peak() * to(s) as u64);
                 self.streams.iter().filter_map(of).fold(0, u64::saturating_add)
@@ -110,7 +107,6 @@ mod tests {
         );
         insta::assert_snapshot!(c.unwrap().warnings().join("\n"), @"
         the cap 5k/s of sink `a` is below the 5.5k/s of its streams: it is a slow sink
-        sink `c` is not used
         the cap 2k/s of stream `x` to sink `b` is below its rate 3k/s: it is a slow sink
         ");
         let e = load("{sinks: {a: {null: {}, cap: 0/s}}, streams: {x: {source: s, to: [{sink: a, cap: {}}]}}}");

@@ -117,7 +117,7 @@ impl Report {
 /// Who can hold whom: a sink that blocks holds every stream, since all streams tell one story.
 fn warnings(config: &Config) -> Vec<String> {
     use crate::sink::OnSlow;
-    let mut w = vec![];
+    let mut w = config.warnings();
     for (i, s) in config.sinks.iter().enumerate() {
         let streams: Vec<&str> =
             config.streams.iter().filter(|x| x.to.iter().any(|d| d.sink == i)).map(|x| x.name.as_str()).collect();

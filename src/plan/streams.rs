@@ -318,6 +318,7 @@ fn serve(
         kind: "grpc_serve",
         on_slow: crate::sink::OnSlow::Drop,
         queue_bytes_max: crate::sink::QUEUE_BYTES_MAX,
+        cap: None,
         sink: Box::new(Serve::new(options)),
     });
     infos.push(mine);
@@ -345,11 +346,8 @@ pub(super) fn deliveries(config: &mut Config, plan: &cell::Plan, all: &[Vec<usiz
                     _ => String::new(),
                 },
                 key_is_host: sp.deliveries[of].key == cell::Key::Host,
-                headers: match d.headers {
-                    Headers::Truth => crate::sink::Headers::Truth,
-                    Headers::Id => crate::sink::Headers::Id,
-                    Headers::None => crate::sink::Headers::None,
-                },
+                headers: d.headers,
+                cap: d.cap,
             };
             if let Some(f) = d.fields(p) {
                 sinks[d.sink].sink.add_delivery(&info, &f, p);
