@@ -278,10 +278,10 @@ fn codes(t: &Table, s: &str, esc: Esc, out: &mut Vec<u8>) {
         let row = code.and_then(|n| t.numbers.binary_search_by_key(&n, |r| r.0).ok());
         match row {
             Some(row) => {
-                escape::text(esc, rest[..i].as_bytes(), out);
+                escape::text(esc, &rest.as_bytes()[..i], out);
                 escape::text(esc, t.rows[t.numbers[row].1 as usize].2.as_bytes(), out);
             }
-            None => escape::text(esc, rest[..i + 2 + digits].as_bytes(), out),
+            None => escape::text(esc, &rest.as_bytes()[..i + 2 + digits], out),
         }
         rest = &rest[i + 2 + digits..];
     }

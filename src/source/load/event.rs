@@ -48,11 +48,12 @@ pub(super) fn events(n: &Node, d: &Defaults, names: &mut Names, out: &mut Vec<Ev
             _ => Some(Cond::All(all)),
         };
         for e in out.iter() {
-            if e.head.id == v.head.id && e.when == when {
-                if let Some(k) = on.iter().find(|k| e.on.contains(k)) {
-                    p.at(n, format!("event {} of `{k}` is defined twice", v.head.id)).help("give each its own `when`");
-                    break;
-                }
+            if e.head.id == v.head.id
+                && e.when == when
+                && let Some(k) = on.iter().find(|k| e.on.contains(k))
+            {
+                p.at(n, format!("event {} of `{k}` is defined twice", v.head.id)).help("give each its own `when`");
+                break;
             }
         }
         out.push(Event {

@@ -18,11 +18,11 @@ pub fn full(kind: Kind) -> MapView {
         let value = match f.ty() {
             Type::Text => Value::Text(Box::leak(format!(r#"{f}\é "<&>' %x%"#).into_boxed_str())),
             Type::Uint => Value::Uint(n * 1001),
-            Type::Bool => Value::Bool(n % 2 == 0),
+            Type::Bool => Value::Bool(n.is_multiple_of(2)),
             Type::Time => Value::Time(Time(WHEN.0 + n as i64 * 1_000_000)),
             Type::Guid => Value::Guid([i as u8; 16]),
             Type::Entity => Value::Entity(Entity { machine: 0x564f_f025, second: 0x62fe_44fd, key: 6 << 48 | n }),
-            Type::Ip if i % 2 == 0 => Value::Ip(IpAddr::V4(Ipv4Addr::new(10, 20, 3, i as u8))),
+            Type::Ip if i.is_multiple_of(2) => Value::Ip(IpAddr::V4(Ipv4Addr::new(10, 20, 3, i as u8))),
             Type::Ip => Value::Ip(IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 1, 2, 3, i as u16))),
         };
         (*f, value)
