@@ -154,6 +154,9 @@ pub struct Cell {
     touched: Vec<(u32, u64)>,
     /// What this slice brought, per stream.
     pub slice: Vec<Counted>,
+    /// Records by event of each feed since the cell was attached.
+    #[serde(skip)]
+    pub mix: Vec<Vec<u64>>,
     /// What this slice brought, per stream and delivery.
     #[serde(skip)]
     pub out: Vec<Vec<Batch>>,
@@ -166,6 +169,8 @@ struct Scratch {
     due: Vec<Pending>,
     /// Slice in which a number was last given out.
     stamps: Vec<i64>,
+    /// Records planned per feed since it was last set to zero.
+    planned: Vec<u64>,
     facts: Vec<u32>,
     key: Vec<u8>,
 }
@@ -199,6 +204,7 @@ impl Cell {
             starved: vec![0; streams],
             touched: vec![],
             slice: vec![],
+            mix: vec![],
             out: vec![],
             scratch: Scratch::default(),
             plan: None,
@@ -212,7 +218,9 @@ impl Cell {
         self.state.attach(plan.shared.clone());
         self.out = plan.streams.iter().map(|s| vec![Batch::default(); s.deliveries.len()]).collect();
         self.slice = vec![Counted::default(); plan.streams.len()];
+        self.mix = plan.feeds.iter().map(|f| vec![0; f.source.events.len()]).collect();
         self.scratch.stamps = vec![i64::MIN; self.numbers.len()];
+        self.scratch.planned = vec![0; plan.feeds.len()];
         self.plan = Some(plan);
     }
 
@@ -330,6 +338,7 @@ impl Cell {
                     _ => release = release.max(start + Span((f.draw % SLICE.0 as u64) as i64)),
                 }
                 uses += 1;
+                self.scratch.planned[feed_index] += 1;
                 self.wheel.add(Pending { release, write, fact: i, feed: feed_index as u8, event: e.0, n: 0 });
                 if let Some((d, _)) = driver
                     && d == feed_index
@@ -379,6 +388,7 @@ impl Cell {
             *n += 1;
             *n - 1
         };
+        self.mix[p.feed as usize][p.event as usize] += 1;
         let attack = fact.tag != 0;
         let filled = fact.fill;
         let event = EventIndex(p.event);
@@ -474,9 +484,15 @@ impl Cell {
         self.state.queue.retain(|e| !matches!(e.0.what, What::Noise(_) | What::Habit(_)));
     }
 
-    /// Lets a background entry run once on a host, now. False where its program does not run.
-    pub fn try_entry(&mut self, host: u32, entry: u32, seed: u64) -> bool {
-        self.state.background(host, entry, mix(seed, entry as u64))
+    /// Lets a background entry run once on a host, now: the records it brings at once, per feed; none where its program
+    /// does not run.
+    pub fn try_entry(&mut self, host: u32, entry: u32, seed: u64, slice: i64) -> Option<Vec<u64>> {
+        let plan = self.plan.clone()?;
+        self.collect(&plan, slice, None);
+        self.scratch.planned.fill(0);
+        let ran = self.state.background(host, entry, mix(seed, entry as u64));
+        self.collect(&plan, slice, None);
+        ran.then(|| self.scratch.planned.clone())
     }
 
     /// Records and bytes made so far of a stream.

@@ -35,6 +35,8 @@ pub struct Measured {
     pub mix: Vec<Vec<(String, f64)>>,
     /// For each background entry the records one run of it makes in each stream.
     pub yields: Vec<Vec<f64>>,
+    /// Of these, what comes at once.
+    pub at_once: Vec<Vec<f64>>,
 }
 
 /// How a stream's rate comes about at its highest point.
@@ -90,8 +92,9 @@ pub fn measure(plan: &Plan, start: Time) -> Measured {
         hosts: atlas.hosts.len(),
         bytes: vec![0.0; streams],
         mix: vec![vec![]; streams],
-        yields: vec![],
+        ..Measured::default()
     };
+    let mut events: Vec<Vec<u64>> = plan.feeds.iter().map(|f| vec![0; f.source.events.len()]).collect();
     let mut records = vec![0u64; streams];
     let mut bytes = vec![0u64; streams];
     let mut lived = 0usize;
@@ -108,6 +111,11 @@ pub fn measure(plan: &Plan, start: Time) -> Measured {
                 bytes[s] += cell.slice[s].bytes;
             }
         }
+        for (all, of) in events.iter_mut().zip(&cell.mix) {
+            for (a, n) in all.iter_mut().zip(of) {
+                *a += n;
+            }
+        }
         if trial.as_ref().is_none_or(|t| t.state.hosts.len() < cell.state.hosts.len()) {
             trial = Some(cell);
         }
@@ -116,9 +124,18 @@ pub fn measure(plan: &Plan, start: Time) -> Measured {
     for s in 0..streams {
         m.natural[s] = records[s] as f64 * scale;
         m.bytes[s] = bytes[s] as f64 / records[s].max(1) as f64;
+        let feed = plan.streams[s].feed;
+        let total: u64 = events[feed].iter().sum();
+        let mut ids = std::collections::BTreeMap::<&str, u64>::new();
+        for (e, n) in plan.feeds[feed].source.events.iter().zip(&events[feed]) {
+            *ids.entry(e.id()).or_default() += n;
+        }
+        m.mix[s] =
+            ids.into_iter().filter(|(_, n)| *n > 0).map(|(id, n)| (id.to_owned(), n as f64 / total as f64)).collect();
+        m.mix[s].sort_by(|a, b| b.1.total_cmp(&a.1));
     }
     if let Some(mut cell) = trial {
-        m.yields = yields(&probe, &mut cell, (start + SPAN).slice(), streams);
+        (m.yields, m.at_once) = yields(&probe, &mut cell, (start + SPAN).slice(), streams);
         // streams that stood still have no mean size yet: what fill would make tells
         for s in 0..streams {
             if records[s] == 0 {
@@ -131,11 +148,12 @@ pub fn measure(plan: &Plan, start: Time) -> Measured {
 }
 
 /// Runs every background entry a few times, somewhere where it can run, and counts what comes out.
-fn yields(plan: &Arc<Plan>, cell: &mut Cell, from: i64, streams: usize) -> Vec<Vec<f64>> {
+fn yields(plan: &Arc<Plan>, cell: &mut Cell, from: i64, streams: usize) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let none: Vec<Option<Schedule>> = vec![None; streams];
     let mut slice = from;
     let entries = plan.shared.library.background.len();
     let mut all = vec![vec![0.0; streams]; entries];
+    let mut at_once = vec![vec![0.0; streams]; entries];
     cell.still();
     for (entry, out) in all.iter_mut().enumerate() {
         let mut ran = 0u32;
@@ -143,8 +161,11 @@ fn yields(plan: &Arc<Plan>, cell: &mut Cell, from: i64, streams: usize) -> Vec<V
         let hosts = cell.state.hosts.len() as u32;
         for k in 0..TRIES {
             for h in 0..hosts {
-                if cell.try_entry((h + k * 7) % hosts, entry as u32, k as u64) {
+                if let Some(n) = cell.try_entry((h + k * 7) % hosts, entry as u32, k as u64, slice) {
                     ran += 1;
+                    for (s, x) in at_once[entry].iter_mut().enumerate() {
+                        *x += n[plan.streams[s].feed] as f64 / TRIES as f64;
+                    }
                     break;
                 }
             }
@@ -162,7 +183,7 @@ fn yields(plan: &Arc<Plan>, cell: &mut Cell, from: i64, streams: usize) -> Vec<V
             out[s] = (cell.made_so_far(s).0 - b) as f64 / ran as f64;
         }
     }
-    all
+    (all, at_once)
 }
 
 impl Measured {
@@ -192,7 +213,8 @@ impl Measured {
         let few = |limit: f64, strain_max: f64| -> Vec<u32> {
             usable.iter().copied().filter(|e| own(*e) <= limit && strain(*e) <= strain_max).collect()
         };
-        let choices = [(RECORDS_AT_ONCE, 0.9), (RECORDS_AT_ONCE * 3.0, 0.9), (RECORDS_AT_ONCE, 1.5), (f64::INFINITY, 1.5)];
+        let choices =
+            [(RECORDS_AT_ONCE, 0.9), (RECORDS_AT_ONCE * 3.0, 0.9), (RECORDS_AT_ONCE, 1.5), (f64::INFINITY, 1.5)];
         choices.into_iter().map(|(l, m)| few(l, m)).find(|c| !c.is_empty()).unwrap_or_else(|| usable.to_vec())
     }
 
@@ -232,6 +254,8 @@ impl Measured {
                 .filter(|e| if own { alone(*e, s) } else { self.yields[*e][s] > 0.0 })
                 .map(|e| e as u32)
                 .collect();
+            // what comes only later cannot be told apart from nothing while a slice is filled
+            let usable: Vec<u32> = usable.into_iter().filter(|e| self.at_once[*e as usize][s] > 0.4).collect();
             let usable = self.gentle(&usable, s, &filled, &balance);
             let by_boot = plan.shared.by_boot(&usable);
             let need = (balance[s].asked - balance[s].natural - balance[s].shared).max(0.0);

@@ -30,6 +30,8 @@ pub struct StreamLine {
     pub bytes_per_hour: [f64; 2],
     /// Sinks, with their encodings.
     pub to: Vec<String>,
+    /// Natural mix: event id and share, most first.
+    pub mix: Vec<(String, f64)>,
     /// Place in the order of fill, from 1; none without fill.
     pub fill_order: Option<usize>,
     /// Fill makes kinds that only this stream records.
@@ -96,6 +98,7 @@ impl Report {
                     .zip(&s.deliveries)
                     .map(|(d, p)| format!("{}:{}", sinks(d), p.writer.encoding.name()))
                     .collect(),
+                mix: m.mix[i].clone(),
                 fill_order: plan.fill.iter().position(|f| f.stream == i).map(|n| n + 1),
                 own_kinds: plan.fill.iter().any(|f| f.stream == i && f.own),
             }
@@ -240,6 +243,12 @@ impl fmt::Display for Report {
                 write!(line, "{cell:w$}  ")?;
             }
             writeln!(f, "{}", line.trim_end())?;
+        }
+        for s in &self.streams {
+            let top: Vec<String> = s.mix.iter().take(8).map(|(id, n)| format!("{id} {:.0}%", n * 100.0)).collect();
+            if !top.is_empty() {
+                writeln!(f, "mix      {}: {}", s.name, top.join(", "))?;
+            }
         }
         for w in &self.warnings {
             writeln!(f, "note     {w}")?;

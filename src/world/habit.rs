@@ -385,6 +385,7 @@ impl State {
             closes: None,
             fill: self.filling,
             ready: false,
+            hurry: true,
         };
         // what a process of an attack does by itself is an effect of it
         if let Some(t) = self.tag_of(p.tag) {

@@ -251,6 +251,7 @@ impl State {
             closes: session,
             fill: self.filling,
             ready: false,
+            hurry: false,
         };
         self.add_task(task);
     }
@@ -474,7 +475,7 @@ impl State {
         if !t.ready {
             t.ready = true;
             let d = draw(*after, &mut t.rng);
-            if d.0 > 0 {
+            if d.0 > 0 && !t.hurry {
                 return Next::Wait(d);
             }
         }
@@ -494,6 +495,11 @@ impl State {
 
     fn perform(&mut self, t: &mut Task, op: &Op, part: Part) -> Next {
         let tag = self.task_tag(t, part);
+        let frame = matches!(
+            op,
+            Op::Repeat { .. } | Op::Chance { .. } | Op::Choose { .. } | Op::Switch { .. } | Op::Files { .. } | Op::Wait
+        );
+        t.hurry &= frame;
         match op {
             Op::Spawn(s) => self.spawn_op(t, s, tag),
             Op::Exit { who, code } => {

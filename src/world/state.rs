@@ -286,6 +286,8 @@ pub struct Task {
     pub fill: bool,
     /// The operation at `pc` has had its wait.
     pub ready: bool,
+    /// Nothing is waited for until the first deed: background does something when its time has come.
+    pub hurry: bool,
 }
 
 /// One cell's world.
