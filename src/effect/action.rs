@@ -416,7 +416,7 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
                 .unwrap_or(Dur::LogNormal { median: Span::ms(18), p99: Span::ms(700) });
             let places = [("documents", FilePlace::Documents), ("data", FilePlace::Data)];
             let place = f.take("place").map_or(Some(FilePlace::Documents), |n| word(n, p, "place", &places));
-            let what = if name == "files" {
+            if name == "files" {
                 let then = f.need(p, "do").map(|n| actions(n, p)).unwrap_or_default();
                 f.finish(p);
                 What::Files { times: times?, gap, place: place?, then }
@@ -424,8 +424,7 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
                 let ext = need_text(&f, "ext", p);
                 f.finish(p);
                 What::Rewrite { times: times?, gap, place: place?, ext: ext? }
-            };
-            what
+            }
         }
         "wait" => What::Wait(value::wait(value, p, "`wait`")?),
         _ => match Kind::parse(name) {

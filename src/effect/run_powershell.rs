@@ -173,7 +173,7 @@ impl Unit<'_> {
                 self.effect(f, e, got, &exec, &args, node, out)?;
             }
             if hit || lower.starts_with('.') {
-                return self.into_file(f, c, out);
+                return self.redirect(f, c, out);
             }
         }
         if self.is_program(&c.name, c.path) {
@@ -183,10 +183,10 @@ impl Unit<'_> {
             let inner = f.clone();
             self.create_process(&inner, exec, name.take(), wait, node, out)?;
         }
-        self.into_file(f, c, out)
+        self.redirect(f, c, out)
     }
 
-    fn into_file(&mut self, f: &Frame, c: &Call, out: &mut Script) -> Result<(), Split> {
+    fn redirect(&mut self, f: &Frame, c: &Call, out: &mut Script) -> Result<(), Split> {
         match &c.into {
             Some(to) if !to.eq_ignore_ascii_case("nul") => {
                 let path = self.full_path(f, to);

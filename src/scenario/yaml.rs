@@ -133,9 +133,8 @@ impl Doc {
         for n in f.take("expect").map_or(&[][..], |n| n.items()) {
             d.expect.extend(expect(n, p));
         }
-        match f.need(p, "steps") {
-            Some(n) => d.steps = steps(n, p),
-            None => {}
+        if let Some(n) = f.need(p, "steps") {
+            d.steps = steps(n, p);
         }
         f.finish(p);
         Some(d)

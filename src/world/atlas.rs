@@ -24,7 +24,7 @@ pub use data::WorldData;
 pub type Text = Arc<str>;
 
 /// Index of a host in [`Atlas::hosts`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HostId(pub u32);
 
 /// Index of an account in [`Atlas::accounts`].

@@ -167,12 +167,6 @@ pub struct Host {
     pub recent: [u32; 8],
 }
 
-impl Default for HostId {
-    fn default() -> HostId {
-        HostId(0)
-    }
-}
-
 impl Default for AccountId {
     fn default() -> AccountId {
         AccountId::SYSTEM

@@ -121,7 +121,7 @@ pub fn bind(
         let mut rng = Rng::of(seed, i as u64, purpose("vars"));
         let (text, choice) = match choices.vars.iter().find(|(n, _)| n == name) {
             Some((_, v)) => (v.to_string(), chosen(draw, v)),
-            None => variable(atlas, library, &inst, draw, &mut rng),
+            None => variable(atlas, &inst, draw, &mut rng),
         };
         inst.vars.push(text.into());
         inst.choices.push(choice);
@@ -239,7 +239,7 @@ fn chosen(draw: &Draw, text: &str) -> u16 {
     }
 }
 
-fn variable(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mut Rng) -> (String, u16) {
+fn variable(atlas: &Atlas, inst: &Inst, draw: &Draw, rng: &mut Rng) -> (String, u16) {
     if let Draw::Choice(list) = draw {
         let mut sum = 0u32;
         let cumulative: Vec<u32> = list
@@ -250,12 +250,12 @@ fn variable(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mu
             })
             .collect();
         let i = rng.weighted(&cumulative);
-        return (fill_static(atlas, library, inst, &list[i].1, rng), i as u16);
+        return (fill_static(atlas, inst, &list[i].1, rng), i as u16);
     }
-    (drawn(atlas, library, inst, draw, rng), 0)
+    (drawn(atlas, inst, draw, rng), 0)
 }
 
-fn drawn(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mut Rng) -> String {
+fn drawn(atlas: &Atlas, inst: &Inst, draw: &Draw, rng: &mut Rng) -> String {
     match draw {
         Draw::Choice(_) => String::new(),
         Draw::Number(lo, hi) => rng.range(*lo, *hi).to_string(),
@@ -265,7 +265,7 @@ fn drawn(atlas: &Atlas, library: &Library, inst: &Inst, draw: &Draw, rng: &mut R
             let net = [[192, 0, 2], [198, 51, 100], [203, 0, 113]][rng.below(3) as usize];
             format!("{}.{}.{}.{}", net[0], net[1], net[2], rng.range(1, 254))
         }
-        Draw::Url(tpl) => fill_static(atlas, library, inst, tpl, rng),
+        Draw::Url(tpl) => fill_static(atlas, inst, tpl, rng),
         Draw::Document(list) | Draw::Name(list) => word(atlas, *list, rng).to_owned(),
         Draw::Password => {
             let base = letters(rng, 1, b"ABCDEFGHKLMNPRSTW") + &letters(rng, 6, b"abcdefghijkmnopqrstuvwxyz");
@@ -295,7 +295,7 @@ fn domain(atlas: &Atlas, kind: DomainKind, rng: &mut Rng) -> String {
 }
 
 /// Fills a template with what is known when an instance starts: variables before it, roles, words, numbers.
-fn fill_static(atlas: &Atlas, library: &Library, inst: &Inst, tpl: &Tpl, rng: &mut Rng) -> String {
+fn fill_static(atlas: &Atlas, inst: &Inst, tpl: &Tpl, rng: &mut Rng) -> String {
     let mut out = String::new();
     for piece in &tpl.0 {
         match piece {
@@ -305,7 +305,7 @@ fn fill_static(atlas: &Atlas, library: &Library, inst: &Inst, tpl: &Tpl, rng: &m
                 out.push_str(&super::text::format(&text, fmts));
             }
             Piece::Group(inner, fmts) => {
-                let text = fill_static(atlas, library, inst, inner, rng);
+                let text = fill_static(atlas, inst, inner, rng);
                 out.push_str(&super::text::format(&text, fmts));
             }
         }

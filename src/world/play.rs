@@ -135,7 +135,7 @@ impl State {
                 };
                 let Some(host) = host else { continue };
                 if let Some((from, to)) = step.window {
-                    time = self.into_window(host, time, from, to, rng);
+                    time = self.within_window(host, time, from, to, rng);
                 }
                 let account = match step.account {
                     AccountSel::Role(r) => match &inst.roles[r as usize] {
@@ -168,7 +168,7 @@ impl State {
     }
 
     /// The first instant from `time` on that lies in a window of a host's local day, somewhere in its first half hour.
-    fn into_window(&mut self, host: HostId, time: Time, from: u16, to: u16, rng: &mut Rng) -> Time {
+    fn within_window(&mut self, host: HostId, time: Time, from: u16, to: u16, rng: &mut Rng) -> Time {
         let Some(local) = self.zone_hours(host, time) else { return time };
         let minute = local * 60.0;
         let (from, to) = (from as f64, to as f64);

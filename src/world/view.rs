@@ -273,7 +273,7 @@ impl View for FactView<'_> {
             },
             // run-time ids of filters are stable between boots and change with them
             F::NetworkFilter => {
-                Value::Uint(65_000 + mix(h.machine_part as u64, state.boot_id as u64 ^ (f.draw >> 40) % 5) % 9_000)
+                Value::Uint(65_000 + mix(h.machine_part as u64, state.boot_id as u64 ^ ((f.draw >> 40) % 5)) % 9_000)
             }
             F::HandleId if f.find(field).is_none() => Value::Uint(4 * (40 + (f.draw >> 22) % 2_400)),
             F::HandleTargetId if f.find(field).is_none() => Value::Uint(4 * (40 + (f.draw >> 33) % 2_400)),

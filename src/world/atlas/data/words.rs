@@ -60,7 +60,7 @@ fn checked<'a>(node: &'a Node, parts: &BTreeMap<&str, Vec<Text>>, p: &mut Proble
     let mut fine = true;
     for slot in text.split('{').skip(1) {
         let word = slot.split_once('}').map_or(slot, |s| s.0);
-        if range(word).is_none() && !parts.get(word).is_some_and(|l| !l.is_empty()) {
+        if range(word).is_none() && parts.get(word).is_none_or(|l| l.is_empty()) {
             p.unknown(node, "part", word, parts.keys().copied().chain(["1-99"]));
             fine = false;
         }
