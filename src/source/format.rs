@@ -242,7 +242,7 @@ formatters! {
     "codes", [Text], Takes::Table, "text as it is; in messages each `%%` code in it through a table: `| codes:access`", None, |a| text(Print::Codes(a.index()));
     "bits", [Uint], Takes::Table, "rows of a table whose keys are bits of a mask: standard rights (bit 16 and up) first, each followed by CR LF and four tabs: `access.mask | bits:file_rights`", None,
         |a| text(Print::Bits(a.index()));
-    "lines", [Text], Takes::Text, "the lines of a text joined by another: `| lines:\"\\r\\n\\t\\t\\t\"`", None, |a| text(Print::Lines(a.index()));
+    "lines", [Text], Takes::Text, "the lines of a text, blanks around them taken off, joined by another: `| lines:\"\\r\\n\\t\\t\\t\"`", None, |a| text(Print::Lines(a.index()));
     "each", [Text], Takes::Text, "each line of a text in place of the star: `| each:\"\\r\\n\\t\\t%{*}\"`", None, |a| text(Print::Each(a.index()));
     "kernel_key", [Text], Takes::Nothing, "a registry key as the object manager names it", Some((Value::Text(r"HKLM\SOFTWARE\X"), NONE, r"\REGISTRY\MACHINE\SOFTWARE\X")),
         |_| text(Print::Hive(Hive::Kernel));

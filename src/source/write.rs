@@ -133,7 +133,7 @@ pub(super) fn value(spec: &Spec, esc: Esc, message: bool, v: Value<'_>, names: N
             return true;
         }
         (Print::Lines(i), Value::Text(t)) => {
-            for (n, line) in t.lines().enumerate() {
+            for (n, line) in t.lines().map(str::trim).enumerate() {
                 if n > 0 {
                     escape::text(esc, names.texts[i as usize].as_bytes(), out);
                 }
@@ -143,7 +143,7 @@ pub(super) fn value(spec: &Spec, esc: Esc, message: bool, v: Value<'_>, names: N
         }
         (Print::Each(i), Value::Text(t)) => {
             let (before, after) = names.texts[i as usize].split_once('*').unwrap_or((&names.texts[i as usize], ""));
-            for line in t.lines() {
+            for line in t.lines().map(str::trim) {
                 escape::text(esc, before.as_bytes(), out);
                 text(line, spec.letters, esc, out);
                 escape::text(esc, after.as_bytes(), out);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::activity::{Field, Kind};
 use crate::time::Time;
 use crate::world::atlas::AccountId;
-use crate::world::host::Snap;
+use crate::world::host::{Parent, Snap};
 use crate::world::texts::{TextId, Texts};
 
 /// A captured value.
@@ -47,6 +47,8 @@ pub struct Fact {
     pub proc: Snap,
     /// Its parent.
     pub parent: Snap,
+    /// The parent's parent, where a process started.
+    pub grand: Parent,
     /// The process acted on.
     pub target: Snap,
     /// Subject that is not the process's own account (logon events: who asked for it).
@@ -77,6 +79,7 @@ impl Fact {
             tag: 0,
             proc: Snap::default(),
             parent: Snap::default(),
+            grand: Parent::default(),
             target: Snap::default(),
             subject: AccountId::NOBODY,
             subject_luid: 0,

@@ -379,6 +379,7 @@ impl State {
             rng: Rng::of(seed, 0, purpose("task")),
             frames: vec![Frame { script: b.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
             file: TextId::EMPTY,
+            handle: Default::default(),
             home: None,
             part: 0,
             tag: p.tag,

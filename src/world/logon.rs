@@ -254,7 +254,11 @@ impl State {
                 Some(s) => self.hosts[host as usize].procs[s as usize].snap,
                 None => Snap::default(),
             },
-            By::Service(name) => match self.service_slot(host, self.shared().habits.name(name)) {
+            // a service that has not started yet is asked through winlogon
+            By::Service(name) => match self
+                .service_slot(host, self.shared().habits.name(name))
+                .or_else(|| self.image_slot(host, self.shared().habits.winlogon))
+            {
                 Some(s) => self.hosts[host as usize].procs[s as usize].snap,
                 None => Snap::default(),
             },
@@ -353,18 +357,18 @@ impl State {
         let blank = Snap { account: l.account, luid: s.luid, ..Snap::default() };
         if self.wants(Kind::LogonGroups) {
             time = time + Span::us(60);
-            let mut groups: Vec<String> = ["S-1-1-0", "S-1-5-32-545"].iter().map(|s| format!("%{{{s}}}")).collect();
+            let mut groups: Vec<String> = ["S-1-1-0", "S-1-5-32-545"].map(String::from).to_vec();
             let extra = match l.logon_type {
                 3 => "S-1-5-2",
                 10 => "S-1-5-14",
                 _ => "S-1-5-4",
             };
             if s.elevated {
-                groups.push("%{S-1-5-32-544}".into());
+                groups.push("S-1-5-32-544".into());
             }
-            groups.extend([extra, "S-1-5-11", "S-1-5-15"].iter().map(|s| format!("%{{{s}}}")));
-            groups.extend(self.atlas().account(l.account).groups.iter().map(|g| format!("%{{{g}}}")));
-            let text = groups.join("\r\n\t\t\t\t");
+            groups.extend([extra, "S-1-5-11", "S-1-5-15"].map(String::from));
+            groups.extend(self.atlas().account(l.account).groups.iter().map(|g| g.to_string()));
+            let text = groups.join("\n");
             let id = self.texts.keep(&text);
             let i = self.fact(Kind::LogonGroups, host, time, &blank, tag);
             let f = self.facts.get_mut(i);
@@ -380,7 +384,7 @@ impl State {
             time = time + Span::us(90);
             let i = self.fact(Kind::LogonPrivileges, host, time, &blank, tag);
             let text = self.texts.keep(
-                "SeSecurityPrivilege\r\n\t\t\tSeBackupPrivilege\r\n\t\t\tSeRestorePrivilege\r\n\t\t\tSeTakeOwnershipPrivilege\r\n\t\t\tSeDebugPrivilege\r\n\t\t\tSeSystemEnvironmentPrivilege\r\n\t\t\tSeLoadDriverPrivilege\r\n\t\t\tSeImpersonatePrivilege\r\n\t\t\tSeDelegateSessionUserImpersonatePrivilege",
+                "SeSecurityPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeTakeOwnershipPrivilege\nSeDebugPrivilege\nSeSystemEnvironmentPrivilege\nSeLoadDriverPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege",
             );
             let f = self.facts.get_mut(i);
             f.subject = l.account;
@@ -520,6 +524,13 @@ impl Style {
 }
 
 /// Sixteen bytes from two draws.
+pub fn random_guid(a: u64, b: u64) -> [u8; 16] {
+    let mut g = guid_bytes(a, b);
+    (g[6], g[8]) = (g[6] & 0x0f | 0x40, g[8] & 0x3f | 0x80);
+    g
+}
+
+/// A GUID that a key was made of: any bits.
 pub fn guid_bytes(a: u64, b: u64) -> [u8; 16] {
     let mut g = [0; 16];
     g[..8].copy_from_slice(&a.to_be_bytes());

@@ -111,7 +111,7 @@ impl State {
     }
 
     /// Adds the image as the filtering platform names it: device path, lower case.
-    fn device(&mut self, i: u32) {
+    pub(super) fn device(&mut self, i: u32) {
         let (host, snap) = (self.facts.get(i).host, self.facts.get(i).proc);
         if snap.pid <= 4 {
             return;

@@ -9,6 +9,7 @@ use crate::world::atlas::{AccountId, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Snap};
 use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, role_attr, task_seed};
+use crate::world::logon::random_guid;
 use crate::world::program::{
     AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Op, Part, Piece, REGS, ScenarioId, ScriptId, Slot, TimeFmt,
     Timed, Tpl, Who,
@@ -245,6 +246,7 @@ impl State {
             rng: Rng::of(p.seed, 0, purpose("task")),
             frames: vec![Frame { script: p.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
             file: TextId::EMPTY,
+            handle: Default::default(),
             home,
             part: p.part,
             tag: 0,
@@ -428,6 +430,8 @@ impl State {
         match next {
             Next::End => {
                 self.texts.release(t.file);
+                self.texts.release(t.handle.1);
+                self.texts.release(t.handle.2);
                 self.free_tasks.push(i);
                 if let Some((luid, hold)) = t.closes {
                     self.at(self.now + hold, What::LogOff(t.host, luid));
@@ -594,6 +598,7 @@ impl State {
                 child.seed = mix(t.seed, t.rng.u64());
                 child.rng = Rng::of(child.seed, 0, purpose("task"));
                 self.texts.retain(child.file);
+                child.handle = Default::default();
                 self.add_task(child);
             }
             Op::Wait => {}
@@ -607,8 +612,9 @@ impl State {
             return;
         }
         let by = self.find(t.host, by, t.inst.id, &t.regs);
-        let Some(proc) = self.proc(by).map(|p| p.snap) else { return };
-        let i = self.fact(kind, t.host, self.now, &proc, tag);
+        let Some(proc) = self.proc(by).copied() else { return };
+        let i = self.fact(kind, t.host, self.now, &proc.snap, tag);
+        self.facts.get_mut(i).parent = super::proc::parent_snap(&proc.parent);
         let mut buf = String::new();
         for (field, tpl) in args {
             buf.clear();
@@ -625,13 +631,54 @@ impl State {
     }
 
     /// Adds what follows from the arguments of a fact: full registry path, module, creation time, accounts.
-    fn complete(&mut self, i: u32, t: &Task) {
+    fn complete(&mut self, i: u32, t: &mut Task) {
         let f = self.facts.get(i);
         let text = |f: &crate::world::fact::Fact, field| match f.find(field) {
             Some(Val::Text(id)) => Some(id),
             _ => None,
         };
         match f.kind {
+            // what is done through a handle names the object and the handle of the request that opened it
+            Kind::HandleRequest => {
+                let draw = f.draw;
+                let (kind, name) = (text(f, Field::ObjectType), text(f, Field::ObjectName));
+                let (kind, name) = (kind.unwrap_or_default(), name.unwrap_or_default());
+                let held = (draw, self.texts.retain(kind), self.texts.retain(name));
+                let old = std::mem::replace(&mut t.handle, held);
+                self.texts.release(old.1);
+                self.texts.release(old.2);
+            }
+            Kind::ObjectAccess | Kind::ObjectDelete | Kind::HandleClose | Kind::HandleDuplicate => {
+                let (draw, kind, name) = t.handle;
+                let given = text(f, Field::ObjectName);
+                let same = given.is_none_or(|g| self.texts.get(g) == self.texts.get(name));
+                if kind != TextId::EMPTY && same {
+                    if text(f, Field::ObjectType).is_none() {
+                        let kind = Val::Text(self.texts.retain(kind));
+                        self.facts.get_mut(i).extra.push((Field::ObjectType, kind));
+                    }
+                    if given.is_none() {
+                        let name = Val::Text(self.texts.retain(name));
+                        self.facts.get_mut(i).extra.push((Field::ObjectName, name));
+                    }
+                    self.facts.get_mut(i).draw = draw;
+                }
+            }
+            Kind::ScriptBlock => {
+                let draw = f.draw;
+                let id = random_guid(draw, mix(draw, purpose("script")));
+                self.facts.get_mut(i).extra.push((Field::ScriptId, Val::Guid(id)));
+            }
+            // the run and its end are told by one task: they share its seed
+            Kind::TaskRun | Kind::TaskEnd => {
+                let id = random_guid(t.seed, mix(t.seed, purpose("instance")));
+                self.facts.get_mut(i).extra.push((Field::TaskInstance, Val::Guid(id)));
+            }
+            Kind::NetworkBind | Kind::NetworkListen => {
+                let udp = text(f, Field::NetworkTransport).is_some_and(|t| self.texts.get(t) == "udp");
+                self.facts.get_mut(i).extra.push((Field::NetworkIana, Val::Uint(if udp { 17 } else { 6 })));
+                self.device(i);
+            }
             Kind::RegistrySet
             | Kind::RegistryDeleteValue
             | Kind::RegistryCreate
@@ -676,7 +723,6 @@ impl State {
                 }
             }
         }
-        let _ = t;
     }
 
     /// A template's text.

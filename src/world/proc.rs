@@ -230,10 +230,11 @@ impl State {
         let tag = proc.tag;
         if self.wants(Kind::ProcessStart) {
             let i = self.fact(Kind::ProcessStart, host, now, &snap, tag);
-            self.facts.get_mut(i).parent = p.snap;
+            let f = self.facts.get_mut(i);
+            (f.parent, f.grand) = (p.snap, p.parent);
             self.done(i);
         }
-        self.load_modules(host, &snap, tag);
+        self.load_modules(host, &snap, &p.snap, tag);
         if let Some(trace) = self.shared().habits.create_trace {
             self.access(s.parent, me, 0x1f_ffff, Some(trace), tag, now);
         }
@@ -267,7 +268,7 @@ impl State {
         }
     }
 
-    fn load_modules(&mut self, host: u32, snap: &Snap, tag: u32) {
+    fn load_modules(&mut self, host: u32, snap: &Snap, parent: &Snap, tag: u32) {
         if !self.wants(Kind::ImageLoad) {
             return;
         }
@@ -283,7 +284,8 @@ impl State {
             };
             time = time + Span::us(if k < 4 { rng.range(80, 900) } else { rng.range(200, 6_000) });
             let i = self.fact(Kind::ImageLoad, host, time, snap, tag);
-            self.facts.get_mut(i).module = module.0;
+            let f = self.facts.get_mut(i);
+            (f.module, f.parent) = (module.0, *parent);
             self.done(i);
         }
     }
@@ -330,6 +332,7 @@ impl State {
             self.fact(Kind::ProcessAccess, by.host, time + Span::us(150), &p.snap, if tag != 0 { tag } else { p.tag });
         let f = self.facts.get_mut(i);
         f.target = q.snap;
+        f.parent = parent_snap(&p.parent);
         f.extra.push((Field::AccessGranted, Val::Uint(granted as u64)));
         let draw = f.draw;
         let shared = self.shared().clone();
@@ -357,7 +360,8 @@ impl State {
         let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
         self.access(by, target, 0x1f_ffff, None, tag, self.now);
         let i = self.fact(Kind::ProcessInject, t.host, self.now + Span::us(700), &p.snap, tag);
-        self.facts.get_mut(i).target = q.snap;
+        let f = self.facts.get_mut(i);
+        (f.target, f.parent) = (q.snap, parent_snap(&p.parent));
         for (field, tpl) in [(Field::InjectFunction, function), (Field::InjectModule, module)] {
             if let Some(tpl) = tpl {
                 let text = self.filled(t, tpl);

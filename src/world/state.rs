@@ -274,6 +274,8 @@ pub struct Task {
     pub frames: Vec<Frame>,
     /// File of the current repetition.
     pub file: TextId,
+    /// The handle it holds: draw of the request that opened it, type and name of the object.
+    pub handle: (u64, TextId, TextId),
     /// Home cell that waits for the end.
     pub home: Option<u16>,
     /// Highest part of truth.

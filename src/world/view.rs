@@ -215,6 +215,11 @@ impl View for FactView<'_> {
             F::TimeWrite => self.clock(self.record.write),
             F::TimeRelease => Value::Time(self.record.release),
             F::RecordId => Value::Uint(self.record.id),
+            F::GrandProcPid if f.grand.pid != 0 => Value::Uint(f.grand.pid as u64),
+            F::GrandProcName if f.grand.pid != 0 => {
+                text(self.state.image(f.grand.image).path.rsplit('\\').next().unwrap_or(""))
+            }
+            F::GrandProcStart if f.grand.pid != 0 => self.clock(f.grand.start),
             F::HostName => text(&h.fqdn),
             F::HostHostname => text(&h.name),
             F::HostDomain => text(&atlas.forest.dns),
