@@ -523,7 +523,7 @@ impl Style {
     }
 }
 
-/// Sixteen bytes from two draws.
+/// A random GUID (version 4) from two draws.
 pub fn random_guid(a: u64, b: u64) -> [u8; 16] {
     let mut g = guid_bytes(a, b);
     (g[6], g[8]) = (g[6] & 0x0f | 0x40, g[8] & 0x3f | 0x80);
