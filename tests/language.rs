@@ -99,3 +99,39 @@ fn documentation_compiles() {
     }
     eprintln!("{out}\n{notes}");
 }
+
+/// Every YAML document below a folder of the project.
+fn folder(name: &str) -> Vec<Node> {
+    let mut out = vec![];
+    let mut stack = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name)];
+    while let Some(dir) = stack.pop() {
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        let mut paths: Vec<_> = entries.flatten().map(|e| e.path()).collect();
+        paths.sort();
+        for path in paths {
+            if path.is_dir() {
+                stack.push(path);
+            } else if path.extension().is_some_and(|e| e == "yaml") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let short = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+                out.extend(parse(&short, &text).unwrap_or_else(|p| panic!("{p}")));
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn effects_load() {
+    let e = Effects::load(&folder("effects")).unwrap_or_else(|p| panic!("{} problems\n{p}", p.0.len()));
+    eprintln!("{} effects, {} images", e.all.len(), e.images().count());
+}
+
+#[test]
+fn everything_compiles() {
+    let effects = Effects::load(&folder("effects")).unwrap_or_else(|p| panic!("{} problems\n{p}", p.0.len()));
+    let world = skirmish::world::atlas::WorldData::load(&folder("world").into_iter().filter(|n| n.get("background").is_none()).collect::<Vec<_>>()).unwrap_or_else(|p| panic!("{p}"));
+    let nodes: Vec<Node> = ["scenarios", "personas", "world"].iter().flat_map(|f| folder(f)).collect();
+    let c = scenario::compile(&nodes, &folder("techniques"), &effects, &world).unwrap_or_else(|p| panic!("{} problems\n{p}", p.0.len()));
+    eprintln!("{} scenarios, {} habits, {} background, {} scripts\n{}", c.library.scenarios.len(), c.library.habits.len(), c.library.background.len(), c.library.scripts.len(), c.notes);
+}
