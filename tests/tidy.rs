@@ -23,7 +23,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // the world knows neither sources nor sinks; sources and sinks know no world
     ("world", &["time", "rng", "yaml", "activity", "schedule"]),
     ("source", &["time", "rng", "yaml", "activity"]),
-    ("sink", &["time", "rng", "yaml", "account", "batch", "secret", "tls", "grpc", "proto", "activity"]),
+    ("sink", &["time", "rng", "yaml", "schedule", "account", "batch", "secret", "tls", "grpc", "proto", "activity"]),
     ("policy", &["yaml", "activity", "source", "time"]),
     ("effect", &["yaml", "activity", "world", "time", "rng", "technique"]),
     ("scenario", &["yaml", "activity", "world", "time", "rng", "technique", "effect"]),
@@ -33,7 +33,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("cell", &["time", "rng", "activity", "batch", "schedule", "source", "policy", "world"]),
     ("engine", &["time", "batch", "schedule", "world", "cell"]),
     ("director", &["time", "rng", "world", "engine"]),
-    ("config", &["time", "rng", "yaml", "schedule", "secret", "tls", "sink", "activity"]),
+    ("config", &["pace", "time", "rng", "yaml", "schedule", "secret", "tls", "sink", "activity"]),
     (
         "plan",
         &[
