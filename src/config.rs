@@ -122,7 +122,7 @@ pub struct Site {
 pub struct Role {
     /// The role.
     pub role: Name,
-    /// Part of the hosts that have it, against the other roles' parts.
+    /// Part of the hosts that have it, against the other roles' parts, which add up to about 1.
     pub share: Option<f64>,
     /// Pattern of its hosts' names: `LT-{n:04}`.
     pub name: Option<Name>,

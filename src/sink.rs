@@ -239,6 +239,13 @@ impl SinkSpec {
         for k in KINDS {
             f.take(k.name);
         }
+        if !cfg!(feature = "kafka")
+            && let Some(n) = f.take("kafka")
+        {
+            let help = "build it with `--features kafka`, which is on by default";
+            p.at(n, format!("sink `{name}` is of the kind `kafka`, which this skirmish was built without")).help(help);
+            return None;
+        }
         f.finish(p);
         let (kind, options) = match found[..] {
             [one] => one,

@@ -100,7 +100,8 @@ impl Knowledge {
                 .iter()
                 .map(|r| atlas::RoleConfig {
                     role: r.role.text.as_str().into(),
-                    share: r.share,
+                    // the data folder's parts are in hundredths
+                    share: r.share.map(|s| s * 100.0),
                     name: r.name.as_ref().map(|n| n.text.as_str().into()),
                 })
                 .collect(),
