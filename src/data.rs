@@ -61,6 +61,13 @@ impl Data {
     /// # Errors
     /// Every file that cannot be read or parsed, and a folder that is none.
     pub fn load(folders: &[PathBuf]) -> Result<Data, Problems> {
+        let (data, p) = Data::read(folders);
+        p.or(data)
+    }
+
+    /// As [`Data::load`]: what could be read, and what could not. Loaders go on with the rest, so that one run tells
+    /// of everything.
+    pub fn read(folders: &[PathBuf]) -> (Data, Problems) {
         let mut p = Problems::new();
         let mut data = Data::default();
         for (folder, dir) in FOLDERS {
@@ -89,7 +96,7 @@ impl Data {
                 p.plain(format!("data folder `{}` has none of {}", root.display(), names.join(", ")));
             }
         }
-        p.or(data)
+        (data, p)
     }
 
     /// Digest of all of it, for manifests: xxh3-128 in hex.

@@ -10,7 +10,7 @@ pub mod streams;
 
 use std::sync::Arc;
 
-pub use knowledge::Knowledge;
+pub use knowledge::{Knowledge, load};
 pub use report::Report;
 
 use crate::cell;

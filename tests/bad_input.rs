@@ -1,13 +1,11 @@
 //! What users write wrong: all of it is reported in one run, each fault with its place.
 //!
-//! A new loader adds a faulty file to [`FILES`], its call to [`problems`] and its messages to the snapshot.
+//! A new loader adds a faulty file to [`FILES`] and its messages to the snapshot.
 
 use std::fs;
 use std::path::Path;
 
 use skirmish::config::{Config, Layers};
-use skirmish::data::Data;
-use skirmish::source::Catalogue;
 use skirmish::yaml::Problems;
 
 const FILES: &[(&str, &str)] = &[
@@ -34,11 +32,29 @@ events:
     data: {Path: process.executible}
 ",
     ),
-    ("data/scenarios/broken.yaml", "scenario: mine\nsteps: [{id: a\n"),
-    ("data/effects/twice.yaml", "effect: mine\neffect: mine\n"),
+    (
+        "data/scenarios/mine.yaml",
+        "scenario: mine
+cast: {pc: {host: workstaton}, user: {user_of: laptop}}
+vars: {c2: {domain: lookalik}}
+steps:
+  - {id: a, technique: T9999, actor: user@pc, run: 'ping {c3}'}
+  - {id: a, technique: T1059, actor: user@pc, afer: 3s, run: whoami}
+",
+    ),
+    ("data/scenarios/broken.yaml", "scenario: broken\nsteps: [{id: a\n"),
+    (
+        "data/effects/mine.yaml",
+        "effect: mine
+match: {platform: windows, image: mine.exe, arg: {has: /x}}
+does:
+  - file.crate: {path: 'C:\\{nam}'}
+",
+    ),
+    ("data/policies/mine.yaml", "policy: mine\nsysmon: {process_creat: all}\n"),
 ];
 
-/// Everything that is wrong, in the order in which the plan loads it.
+/// Everything that is wrong, as `check` says it.
 fn problems(dir: &Path) -> Problems {
     let layers = Layers {
         files: vec![dir.join("skirmish.yaml"), dir.join("override.yaml")],
@@ -46,21 +62,11 @@ fn problems(dir: &Path) -> Problems {
         set: vec!["streams.sysmon.deliver=most".into()],
         ..Layers::default()
     };
-    let mut all = Config::load(&layers).err().unwrap_or_default();
-    match Data::load(&[dir.join("data")]) {
-        Err(p) => {
-            all.0.extend(p.0);
-            // the files that can be read are looked at all the same
-            let file = dir.join("data/sources/mine.yaml");
-            all.0.extend(Catalogue::load(&skirmish::yaml::read(&file).unwrap()).err().unwrap_or_default().0);
-        }
-        Ok(data) => all.0.extend(Catalogue::load(&data.sources).err().unwrap_or_default().0),
-    }
-    all
+    skirmish::plan::load(&layers, &[dir.join("data")]).err().unwrap_or_default()
 }
 
 #[test]
-fn all_faults_in_five_files_are_reported_in_one_run() {
+fn all_faults_in_all_files_are_reported_in_one_run() {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in FILES {
         let path = dir.path().join(name);
@@ -82,13 +88,29 @@ fn all_faults_in_five_files_are_reported_in_one_run() {
     skirmish.yaml:6:94: unknown sink `oout`; did you mean `out`?
     skirmish.yaml:6:14: unknown field of a stream `sorce`; did you mean `source`?
     environment SKIRMISH__THREADS:1:1: threads must be a number, not `many`
-    data/effects/twice.yaml:2:1: `effect` is given twice
     data/scenarios/broken.yaml:3:1: broken YAML: while parsing a flow mapping, did not find expected ',' or '}'
     data/sources/mine.yaml:1:1: a source lacks `platform`
     data/sources/mine.yaml:4:13: unknown encoding `event_xlm`; did you mean `event_xml`?
     data/sources/mine.yaml:1:1: a source lacks `key`
     data/sources/mine.yaml:6:9: unknown kind of activity `proces.start`; did you mean `process.start`?
     data/sources/mine.yaml:8:18: unknown field `process.executible`; did you mean `process.executable`?
+    data/policies/mine.yaml:1:1: a policy lacks `about`
+    data/policies/mine.yaml:2:9: `sysmon` lacks `hashes`
+    data/policies/mine.yaml:2:9: `sysmon` lacks `rules`
+    data/policies/mine.yaml:2:10: unknown field of `sysmon` `process_creat`; expected one of `hashes`, `rules`
+    data/effects/mine.yaml:2:45: unknown field of `match` `arg`; did you mean `args`?
+    data/effects/mine.yaml:4:5: unknown action `file.crate`; did you mean `file.create`?
+    data/scenarios/mine.yaml:6:47: unknown field of a step `afer`; did you mean `after`?
+    data/scenarios/mine.yaml:6:5: step `a` is defined twice
+    data/scenarios/mine.yaml:2:19: unknown host role `workstaton`; did you mean `workstation`?
+    data/scenarios/mine.yaml:2:48: unknown role of a host bound before `laptop`; none is defined
+    data/scenarios/mine.yaml:3:21: unknown kind of domain `lookalik`; did you mean `lookalike`?
+    data/scenarios/mine.yaml:5:24: unknown technique `T9999`; did you mean `T1199`?
+    data/scenarios/mine.yaml:5:38: unknown account `user`; expected one of `actor`, `domain_admin`, `local_service`, `localsystem`, `machine`, `network_service`, `owner`, `system`
+    data/scenarios/mine.yaml:5:38: unknown host `pc`; did you mean `dc`?
+    data/scenarios/mine.yaml:5:52: unknown role, variable or reference `c3`; did you mean `c2`?
+    data/scenarios/mine.yaml:6:38: unknown account `user`; expected one of `actor`, `domain_admin`, `local_service`, `localsystem`, `machine`, `network_service`, `owner`, `system`
+    data/scenarios/mine.yaml:6:38: unknown host `pc`; did you mean `dc`?
     ");
 }
 

@@ -10,10 +10,16 @@ use std::fs;
 use std::hash::BuildHasher;
 use std::panic::catch_unwind;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use skirmish::config::{Config, Layers};
+use skirmish::data::Data;
+use skirmish::effect::Effects;
+use skirmish::plan::Knowledge;
+use skirmish::policy::Policies;
 use skirmish::rng::{Rng, purpose};
+use skirmish::scenario;
 use skirmish::schedule::{Schedule, Setting, shape_from_node};
 use skirmish::source::Catalogue;
 use skirmish::time::{Span, Time};
@@ -231,6 +237,39 @@ fn sources() {
     fuzz("sources", |text| {
         let Ok(docs) = yaml::parse("fuzz", text) else { return };
         if let Err(p) = Catalogue::load(&docs) {
+            assert!(!p.to_string().is_empty());
+        }
+    });
+}
+
+#[test]
+fn effects() {
+    fuzz("effects", |text| {
+        let Ok(docs) = yaml::parse("fuzz", text) else { return };
+        if let Err(p) = Effects::load(&docs) {
+            assert!(!p.to_string().is_empty());
+        }
+    });
+}
+
+#[test]
+fn policies() {
+    fuzz("policies", |text| {
+        let Ok(docs) = yaml::parse("fuzz", text) else { return };
+        if let Err(p) = Policies::load(&docs) {
+            assert!(!p.to_string().is_empty());
+        }
+    });
+}
+
+#[test]
+fn scenarios() {
+    static KNOWN: OnceLock<(Data, Knowledge)> = OnceLock::new();
+    KNOWN.get_or_init(|| (Data::load(&[]).unwrap(), Knowledge::load(&[]).unwrap_or_else(|e| panic!("{e}"))));
+    fuzz("scenarios", |text| {
+        let Ok(docs) = yaml::parse("fuzz", text) else { return };
+        let (data, known) = KNOWN.get().expect("filled above");
+        if let Err(p) = scenario::compile(&docs, &data.techniques, &known.effects, &known.world) {
             assert!(!p.to_string().is_empty());
         }
     });

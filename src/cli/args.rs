@@ -34,11 +34,9 @@ impl Common {
             set: self.set.clone(),
         }
     }
-    /// Knowledge for a configuration: the folders it names and those of the command line.
-    pub fn knowledge(&self, config: &Config) -> Result<Knowledge, Problems> {
-        let mut folders = config.data.clone();
-        folders.extend(self.data.iter().cloned());
-        Knowledge::load(&folders)
+    /// The configuration of these layers, and the knowledge of the folders that it and the command line name.
+    pub fn load(&self, layers: &Layers) -> Result<(Config, Knowledge), Problems> {
+        crate::plan::load(layers, &self.data)
     }
 }
 

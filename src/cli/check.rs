@@ -2,7 +2,6 @@
 
 use crate::cli::args::{Common, run_id};
 use crate::cli::{Failure, Outcome};
-use crate::config::Config;
 use crate::plan::{Extra, plan};
 use crate::time::Time;
 
@@ -24,8 +23,7 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Outcome {
-        let config = Config::load(&self.common.layers().or_run(None))?;
-        let knowledge = self.common.knowledge(&config)?;
+        let (config, knowledge) = self.common.load(&self.common.layers().or_run(None))?;
         let wall = crate::app::wall();
         let extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
         let planned = plan(config, &knowledge, &extra)?;

@@ -139,9 +139,7 @@ impl Args {
             layers.set.insert(0, format!("world.hosts={SMALL_WORLD}"));
             layers.set.insert(0, "sensors.policy=verbose_lab".into());
         }
-        let written = layers.merge()?;
-        let probe = Config::from_node(written.clone())?;
-        let knowledge = self.common.knowledge(&probe)?;
+        let (probe, knowledge) = self.common.load(&layers)?;
         let mut p = Problems::new();
         let streams = self.streams(&knowledge, &probe, &mut p);
         p.or(())?;

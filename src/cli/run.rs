@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::app::{self, Board, Limits};
 use crate::cli::Outcome;
 use crate::cli::args::{Common, run_id, span};
-use crate::config::Config;
 use crate::manifest::Saved;
 use crate::plan::{Extra, Planned, plan};
 use crate::time::{Span, Time};
@@ -57,8 +56,7 @@ impl Args {
             let path = serde_json::Value::from(f.display().to_string());
             layers.set.push(format!("sinks.kafka.kafka.client_properties={path}"));
         }
-        let config = Config::load(&layers)?;
-        let knowledge = self.common.knowledge(&config)?;
+        let (config, knowledge) = self.common.load(&layers)?;
         let wall = app::wall();
         let mut extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
         if let Some(dir) = &config.state

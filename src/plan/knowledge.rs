@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Layers};
 use crate::data::Data;
 use crate::effect::Effects;
 use crate::policy::Policies;
@@ -33,28 +33,53 @@ pub struct Knowledge {
     pub digest: String,
 }
 
+/// A configuration, and the knowledge of its data folders and of others. What is wrong with either is told at once.
+///
+/// # Errors
+/// Everything wrong in any file of the configuration and of the folders.
+pub fn load(layers: &Layers, folders: &[PathBuf]) -> Result<(Config, Knowledge), Problems> {
+    let mut p = Problems::new();
+    let mut take = |e: Problems| p.0.extend(e.0);
+    let tree = layers.merge().map_err(&mut take).ok();
+    // the folders are looked at even where the rest of the configuration is wrong
+    let named = tree.as_ref().and_then(|t| t.get("data")).map_or(&[][..], Node::items);
+    let mut all: Vec<PathBuf> = named.iter().filter_map(Node::as_str).map(PathBuf::from).collect();
+    all.extend(folders.iter().cloned());
+    let config = tree.and_then(|t| Config::from_node(t).map_err(&mut take).ok());
+    let knowledge = Knowledge::load(&all).map_err(&mut take).ok();
+    config.zip(knowledge).ok_or(p)
+}
+
 impl Knowledge {
     /// Loads what is built in and the given folders.
     ///
     /// # Errors
     /// Everything wrong in any file of any folder.
     pub fn load(folders: &[PathBuf]) -> Result<Knowledge, Problems> {
-        let data = Data::load(folders)?;
-        let mut p = Problems::new();
+        let (data, mut p) = Data::read(folders);
         let mut take = |e: Problems| p.0.extend(e.0);
         let catalogue = Catalogue::load(&data.sources).map_err(&mut take).ok();
         let policies = Policies::load(&data.policies).map_err(&mut take).ok();
-        let effects = Effects::load(&data.effects).map_err(&mut take).ok();
+        // with the user's effects wrong, scenarios are still looked at, with the built-in ones
+        let effects = Effects::load(&data.effects).or_else(|e| {
+            take(e);
+            Effects::load(&Data::read(&[]).0.effects)
+        });
+        let effects = effects.map_err(&mut take).ok();
         // the folder holds the world's tables and what runs in it by itself
         let runs = |n: &Node| n.get("background").is_some() || n.get("script").is_some();
         let (background, world): (Vec<Node>, Vec<Node>) = data.world.iter().cloned().partition(runs);
         let world = WorldData::load(&world).map_err(&mut take).ok();
-        let (Some(catalogue), Some(policies), Some(effects), Some(world)) = (catalogue, policies, effects, world)
+        let nodes: Vec<_> = [&data.scenarios, &data.personas, &background].into_iter().flatten().cloned().collect();
+        let compile = |(effects, world): (&Effects, &WorldData)| {
+            scenario::compile(&nodes, &data.techniques, effects, world).map_err(&mut take).ok()
+        };
+        let compiled = effects.as_ref().zip(world.as_ref()).and_then(compile);
+        let (Some(catalogue), Some(policies), Some(effects), Some(world), Some(compiled), true) =
+            (catalogue, policies, effects, world, compiled, p.is_empty())
         else {
             return Err(p);
         };
-        let nodes: Vec<_> = [&data.scenarios, &data.personas, &background].into_iter().flatten().cloned().collect();
-        let compiled = scenario::compile(&nodes, &data.techniques, &effects, &world)?;
         let digest = data.digest();
         Ok(Knowledge {
             catalogue,
