@@ -142,7 +142,9 @@ mod tests {
             Target { address: address.into(), token, ..Target::default() }.endpoint().err().unwrap()
         };
         insta::assert_snapshot!(wrong("localhost", "t"), @"`localhost` is no address: it has no port");
-        insta::assert_snapshot!(wrong("a b:1", "t"), @"`a b:1` is no address: invalid URI: invalid uri character");
+        // how often the parser names itself depends on what else is compiled in
+        let said = wrong("a b:1", "t").replace("invalid URI: ", "");
+        insta::assert_snapshot!(said, @"`a b:1` is no address: invalid uri character");
         insta::assert_snapshot!(wrong("localhost:1", "hunter\n2"), @"the token holds characters that cannot stand in a header");
     }
 }

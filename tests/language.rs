@@ -130,8 +130,19 @@ fn effects_load() {
 #[test]
 fn everything_compiles() {
     let effects = Effects::load(&folder("effects")).unwrap_or_else(|p| panic!("{} problems\n{p}", p.0.len()));
-    let world = skirmish::world::atlas::WorldData::load(&folder("world").into_iter().filter(|n| n.get("background").is_none()).collect::<Vec<_>>()).unwrap_or_else(|p| panic!("{p}"));
+    let world = skirmish::world::atlas::WorldData::load(
+        &folder("world").into_iter().filter(|n| n.get("background").is_none()).collect::<Vec<_>>(),
+    )
+    .unwrap_or_else(|p| panic!("{p}"));
     let nodes: Vec<Node> = ["scenarios", "personas", "world"].iter().flat_map(|f| folder(f)).collect();
-    let c = scenario::compile(&nodes, &folder("techniques"), &effects, &world).unwrap_or_else(|p| panic!("{} problems\n{p}", p.0.len()));
-    eprintln!("{} scenarios, {} habits, {} background, {} scripts\n{}", c.library.scenarios.len(), c.library.habits.len(), c.library.background.len(), c.library.scripts.len(), c.notes);
+    let c = scenario::compile(&nodes, &folder("techniques"), &effects, &world)
+        .unwrap_or_else(|p| panic!("{} problems\n{p}", p.0.len()));
+    eprintln!(
+        "{} scenarios, {} habits, {} background, {} scripts\n{}",
+        c.library.scenarios.len(),
+        c.library.habits.len(),
+        c.library.background.len(),
+        c.library.scripts.len(),
+        c.notes
+    );
 }

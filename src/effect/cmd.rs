@@ -510,8 +510,8 @@ mod tests {
             parse(&s);
         }
         #[test]
-        fn splitting_is_stable(words in prop::collection::vec("[a-z]{1,6}", 1..6)) {
-            // what was split and is joined again splits the same
+        fn splitting_is_stable(words in prop::collection::vec("x[a-z]{0,5}", 1..6)) {
+            // what was split and is joined again splits the same; words of the shell's own grammar begin otherwise
             let line = words.join("&");
             let once = parse(&line);
             let again: Vec<String> = once.iter().map(|i| show(std::slice::from_ref(i)).trim_matches(['[', ']']).to_owned()).collect();
