@@ -265,7 +265,10 @@ fn drawn(atlas: &Atlas, inst: &Inst, draw: &Draw, rng: &mut Rng) -> String {
             let net = [[192, 0, 2], [198, 51, 100], [203, 0, 113]][rng.below(3) as usize];
             format!("{}.{}.{}.{}", net[0], net[1], net[2], rng.range(1, 254))
         }
-        Draw::Url(tpl) => fill_static(atlas, inst, tpl, rng),
+        Draw::Url(tpl) => {
+            let host = fill_static(atlas, inst, tpl, rng);
+            format!("https://{host}{}", named(atlas, "indicators.path", rng))
+        }
         Draw::Document(list) | Draw::Name(list) => word(atlas, *list, rng).to_owned(),
         Draw::Password => {
             let base = letters(rng, 1, b"ABCDEFGHKLMNPRSTW") + &letters(rng, 6, b"abcdefghijkmnopqrstuvwxyz");

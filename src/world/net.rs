@@ -32,6 +32,7 @@ impl State {
             }
             Dest::Text(tpl) => {
                 let text = self.filled(t, tpl);
+                let text = authority(&text).to_owned();
                 match text.parse::<Ipv4Addr>() {
                     Ok(ip) => (self.shared().habits.host_by_ip(ip), String::new(), ip),
                     Err(_) => match self.shared().habits.host_by_name(&text) {
@@ -195,4 +196,31 @@ pub fn address_of(name: &str) -> Ipv4Addr {
         return Ipv4Addr::new(net[0], net[1], net[2], (1 + (h >> 8) % 254) as u8);
     }
     Ipv4Addr::new(198, 18 + ((h >> 16) & 1) as u8, (h >> 24) as u8, (1 + (h >> 32) % 254) as u8)
+}
+
+/// The host in what a command line calls a destination: a URL, `user@host`, `host:/path`, `host:port`, or just a host.
+pub fn authority(text: &str) -> &str {
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.split(['/', '?', '#', '\\']).next().unwrap_or(text);
+    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    text.split(':').next().unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::authority;
+
+    #[test]
+    fn the_host_of_what_tools_are_given() {
+        for (given, host) in [
+            ("https://a.example/p?q#r", "a.example"),
+            ("http://192.0.2.7:8080/x", "192.0.2.7"),
+            ("deploy@b.test:/tmp", "b.test"),
+            ("c.invalid:3333", "c.invalid"),
+            ("_ldap._tcp.corp.example.", "_ldap._tcp.corp.example."),
+            ("", ""),
+        ] {
+            assert_eq!(authority(given), host, "{given}");
+        }
+    }
 }

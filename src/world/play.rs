@@ -10,6 +10,7 @@ use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Snap};
 use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, role_attr, task_seed};
 use crate::world::logon::random_guid;
+use crate::world::net::authority;
 use crate::world::program::{
     AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Op, Part, Piece, REGS, ScenarioId, ScriptId, Slot, TimeFmt,
     Timed, Tpl, Who,
@@ -539,7 +540,11 @@ impl State {
             Op::Resolve { by, name, exists } => {
                 let by = self.find(t.host, *by, t.inst.id, &t.regs);
                 let name = self.filled(t, name);
-                self.resolve(by, &name, *exists, tag, self.now);
+                let name = authority(&name);
+                // an address needs no look-up
+                if name.parse::<std::net::IpAddr>().is_err() {
+                    self.resolve(by, name, *exists, tag, self.now);
+                }
             }
             Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
                 self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
@@ -766,6 +771,10 @@ impl State {
                 (Some(Bound::Hosts(h)), Some(e)) if h.contains(&e) => out.push_str(atlas.host_attr(e, attr)),
                 (Some(Bound::Host(h)), _) if attr == Attr::Ip => {
                     write!(out, "{}", atlas.host(*h).ip).expect("a String")
+                }
+                (Some(Bound::Account(a)), _) if attr == Attr::Temp => {
+                    out.push_str(account_attr(atlas, *a, Attr::Profile));
+                    out.push_str(r"\AppData\Local\Temp");
                 }
                 _ => out.push_str(role_attr(atlas, &t.inst, r, attr)),
             },
