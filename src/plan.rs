@@ -147,7 +147,7 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     report::check_rates(&config, &balance, &mut p);
     let report = Report::new(&config, &cells, &measured, &balance, &schedules, start);
     let cells = Arc::new(cells);
-    let (sinks, deliveries, routes, truth) = streams::deliveries(&mut config, &cells, &of, &mut p);
+    let (sinks, deliveries, routes, truth) = streams::deliveries(&mut config, &cells, &of, start, &mut p);
     let director = director(&config, choices, start, extra);
     p.or(Planned { plan: cells, schedules, director, sinks, deliveries, routes, truth, start, report, config })
 }

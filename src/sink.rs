@@ -181,6 +181,10 @@ pub struct DeliveryInfo {
     pub headers: Headers,
     /// What may pass per second.
     pub cap: Option<Rate>,
+    /// Logical time of its first record, where that is known; for [`Sink::reach`].
+    pub from: Option<Time>,
+    /// Bytes of its largest message, 0 where that is not known; for [`Sink::reach`].
+    pub message_bytes_max: u64,
 }
 
 /// What a sink is told about the run.

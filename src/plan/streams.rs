@@ -10,7 +10,7 @@ use crate::policy::SensorPolicy;
 use crate::schedule::Division;
 use crate::sink::{DeliveryInfo, SinkSpec};
 use crate::source::{Encoding, Platform, Source};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::world::atlas::Atlas;
 use crate::world::state::Shared;
 use crate::yaml::Problems;
@@ -327,7 +327,13 @@ fn serve(
 type Deliveries = (Vec<SinkSpec>, Vec<Vec<DeliveryInfo>>, Vec<Route>, Option<(usize, usize)>);
 
 /// Tells the sinks of their deliveries.
-pub(super) fn deliveries(config: &mut Config, plan: &cell::Plan, all: &[Vec<usize>], p: &mut Problems) -> Deliveries {
+pub(super) fn deliveries(
+    config: &mut Config,
+    plan: &cell::Plan,
+    all: &[Vec<usize>],
+    start: Time,
+    p: &mut Problems,
+) -> Deliveries {
     let mut sinks = std::mem::take(&mut config.sinks);
     let mut infos: Vec<Vec<DeliveryInfo>> = sinks.iter().map(|_| vec![]).collect();
     let mut routes = vec![];
@@ -348,6 +354,8 @@ pub(super) fn deliveries(config: &mut Config, plan: &cell::Plan, all: &[Vec<usiz
                 key_is_host: sp.deliveries[of].key == cell::Key::Host,
                 headers: d.headers,
                 cap: d.cap,
+                from: Some(start),
+                ..DeliveryInfo::default()
             };
             if let Some(f) = d.fields(p) {
                 sinks[d.sink].sink.add_delivery(&info, &f, p);
@@ -363,6 +371,7 @@ pub(super) fn deliveries(config: &mut Config, plan: &cell::Plan, all: &[Vec<usiz
             stream: "truth".into(),
             source: "skirmish.truth".into(),
             encoding: "json".into(),
+            from: Some(start),
             ..DeliveryInfo::default()
         };
         if let Some(f) = config.truth.fields(p) {

@@ -5,6 +5,10 @@
 //! flight until a broker answers, the door holds whoever makes more, and only a broker's own refusal, a fatal error of
 //! the producer or the end of the run settles a record otherwise.
 //!
+//! Idempotence holds over broker crashes only while the broker remembers the producer, and it forgets one whose latest
+//! timestamp is older than a day (`producer.id.expiration.ms`): a back-fill into a topic with CreateTime can have a batch
+//! twice after a crash; with LogAppendTime it cannot. [`probe`] says so.
+//!
 //! | module | what |
 //! |---|---|
 //! | `options`, `security` | what a user writes, as meant, and as librdkafka properties |
@@ -12,7 +16,7 @@
 //! | `oauth`, `tls` | bearer tokens; TLS beside librdkafka's |
 //! | `errors` | what each error code means: one table |
 //! | `context`, `client`, `send` | the producer, its reports, the sink's thread |
-//! | `topics`, `probe` | what is done before the first record, and by `check --connect` |
+//! | `topics`, `probe`, `wire` | what is done before the first record, and by `check --connect` |
 
 pub mod client;
 pub mod context;
@@ -20,23 +24,27 @@ pub mod errors;
 mod jaas;
 mod oauth;
 pub mod options;
+pub mod probe;
 pub mod properties;
 pub mod security;
 mod send;
 mod store;
 mod tls;
 mod topics;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
 pub use self::context::{KafkaStats, Opaque};
 pub use self::errors::Class;
 pub use self::options::{DeliveryOptions, KafkaOptions};
-use super::{DeliveryInfo, Drained, Gauges, QUEUE_BYTES_MAX, Sink, Task};
+use super::{DeliveryInfo, Drained, Finding, Gauges, QUEUE_BYTES_MAX, Sink, Task};
+use crate::time::Time;
 use crate::yaml::{Fields, Node, Problems};
 
 /// Why the sink cannot do what it should. Its text never holds a secret.
@@ -72,13 +80,15 @@ pub struct Kafka {
     pub options: KafkaOptions,
     /// What the user said about its deliveries.
     pub deliveries: Vec<DeliveryOptions>,
+    from: Option<Time>,
+    message_bytes_max: u64,
     stats: Arc<KafkaStats>,
 }
 
 impl Kafka {
     /// A sink with these options and no delivery yet.
     pub fn new(options: KafkaOptions) -> Kafka {
-        Kafka { options, deliveries: vec![], stats: Arc::default() }
+        Kafka { options, deliveries: vec![], from: None, message_bytes_max: 0, stats: Arc::default() }
     }
     /// Reads the `kafka:` mapping of a sink.
     pub fn from_node(node: &Node, p: &mut Problems) -> Option<Kafka> {
@@ -95,6 +105,8 @@ impl Sink for Kafka {
         if self.deliveries.len() + 1 == Opaque::DELIVERIES {
             p.at(fields.node, format!("a Kafka sink has at most {} deliveries", Opaque::DELIVERIES - 1));
         }
+        self.from = [self.from, info.from].into_iter().flatten().min();
+        self.message_bytes_max = self.message_bytes_max.max(info.message_bytes_max);
         self.deliveries.push(DeliveryOptions::from_fields(info, fields, p));
     }
 
@@ -107,6 +119,17 @@ impl Sink for Kafka {
             self.options.batch_bytes = self.options.batch_bytes.min(max);
         }
         Ok(())
+    }
+
+    fn reach(&self) -> BoxFuture<'_, Vec<Finding>> {
+        let (options, deliveries) = (self.options.clone(), self.deliveries.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(Time(0), |d| Time(d.as_nanos() as i64));
+        let q = probe::Question { now, from: self.from.unwrap_or(now), message_bytes_max: self.message_bytes_max };
+        Box::pin(async move {
+            let report = tokio::task::spawn_blocking(move || probe::probe(&options, &deliveries, &q)).await;
+            let lines = report.map_or_else(|_| vec![(false, "the probe broke off".into())], |r| r.lines());
+            lines.into_iter().map(|(ok, text)| Finding { ok, text }).collect()
+        })
     }
 
     fn gauges(&self) -> Option<Gauges> {

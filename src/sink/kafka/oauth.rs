@@ -213,7 +213,7 @@ mod tests {
         let from = TokenFrom::Oidc {
             token_url: url.clone(),
             client_id: "id".into(),
-            client_secret: Secret::Held("p:w".into()),
+            client_secret: Secret::held("p:w"),
             scope: Some("a b".into()),
             ca: None,
         };

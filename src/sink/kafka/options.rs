@@ -360,7 +360,11 @@ impl DeliveryOptions {
             Some(name.to_owned())
         });
         DeliveryOptions {
-            topic: topic.unwrap_or_else(|| format!("skirmish.{}", info.source)),
+            // the truth is called `skirmish.truth` already
+            topic: topic.unwrap_or_else(|| match info.source.starts_with("skirmish.") {
+                true => info.source.clone(),
+                false => format!("skirmish.{}", info.source),
+            }),
             headers: f.take("headers").and_then(|n| Headers::from_node(n, p)).unwrap_or(info.headers),
             create: f.take("create").and_then(|n| CreateTopic::from_node(n, p)),
         }

@@ -285,13 +285,13 @@ fn read_tls(r: &mut Reader) -> Tls {
     if let (Some(chain), Some(key)) = (chain, key) {
         t.cert = Some(Pem::Text(chain.value));
         t.key = Some(Pem::Text(key.value));
-        t.key_password = key_password.map(Secret::Held);
+        t.key_password = key_password.map(Secret::held);
     } else if let Some(x) = r.take("ssl.keystore.location") {
         match store::identity(Path::new(x.value.trim()), store_password.as_deref(), key_password.as_deref()) {
             Ok(id) => {
                 t.cert = Some(Pem::Text(id.chain));
                 t.key = Some(Pem::Text(id.key));
-                t.key_password = key_password.filter(|_| id.encrypted).map(Secret::Held);
+                t.key_password = key_password.filter(|_| id.encrypted).map(Secret::held);
             }
             Err(e) => r.problem(x.line, format!("ssl.keystore.location: {e}")),
         }
@@ -333,7 +333,7 @@ fn read_sasl(r: &mut Reader, wanted: bool) -> Option<Sasl> {
     match word.as_str() {
         "PLAIN" | "SCRAM-SHA-256" | "SCRAM-SHA-512" => {
             let (username, password) = (need("username"), need("password"));
-            let (username, password) = (username?, Secret::Held(password?));
+            let (username, password) = (username?, Secret::held(password?));
             Some(match word.as_str() {
                 "PLAIN" => Sasl::Plain { username, password },
                 w => Sasl::Scram { wide: w == "SCRAM-SHA-512", username, password },
@@ -350,7 +350,7 @@ fn read_sasl(r: &mut Reader, wanted: bool) -> Option<Sasl> {
                 return Some(Sasl::OAuth(TokenFrom::File(path.into())));
             }
             let client_id = id.or_else(|| need("clientId"));
-            let client_secret = secret.or_else(|| need("clientSecret")).map(Secret::Held);
+            let client_secret = secret.or_else(|| need("clientSecret")).map(Secret::held);
             let scope = scope.or_else(|| jaas.get("scope").map(str::to_owned));
             Some(Sasl::OAuth(TokenFrom::Oidc {
                 token_url,

@@ -6,47 +6,31 @@ use std::path::{Path, PathBuf};
 use rdkafka::ClientConfig;
 
 use super::Error;
+use crate::secret::{self, SecretRef};
 use crate::yaml::{Fields, Node, Problems};
 
-/// A secret by reference. Never shown: [`fmt::Debug`] names the reference alone.
-#[derive(Clone, PartialEq, Eq)]
+/// A secret by reference. Never shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
-    /// First line of a file.
-    File(PathBuf),
-    /// Value of an environment variable.
-    Env(String),
-    /// Read out of a `client.properties` or a key store, which is the file that refers to it.
-    Held(String),
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Secret::File(p) => write!(f, "file {}", p.display()),
-            Secret::Env(v) => write!(f, "environment {v}"),
-            Secret::Held(_) => f.write_str("[held]"),
-        }
-    }
+    /// Stands in a file or in the environment.
+    Ref(SecretRef),
+    /// Read out of a `client.properties`, which is the file that holds it.
+    Held(secret::Secret),
 }
 
 impl Secret {
+    /// One that was read already.
+    pub fn held(text: impl Into<String>) -> Secret {
+        Secret::Held(secret::Secret::new(text))
+    }
     /// The secret itself.
     ///
     /// # Errors
-    /// The file cannot be read or is empty, the variable is not set.
+    /// It cannot be read or is empty.
     pub fn reveal(&self) -> Result<String, Error> {
         match self {
-            Secret::File(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|e| Error::configuration(format!("cannot read the secret in {}: {e}", path.display())))?;
-                match text.lines().next() {
-                    Some(line) if !line.is_empty() => Ok(line.to_owned()),
-                    _ => Err(Error::configuration(format!("{} holds no secret on its first line", path.display()))),
-                }
-            }
-            Secret::Env(name) => std::env::var(name)
-                .map_err(|_| Error::configuration(format!("environment variable {name} is not set or not text"))),
-            Secret::Held(value) => Ok(value.clone()),
+            Secret::Ref(r) => r.read().map(|s| s.expose().to_owned()).map_err(Error::configuration),
+            Secret::Held(s) => Ok(s.expose().to_owned()),
         }
     }
 }
@@ -244,7 +228,7 @@ fn tls(node: &Node, p: &mut Problems) -> Option<Tls> {
         ca: pem(&f, "ca", p),
         cert: pem(&f, "cert", p),
         key: pem(&f, "key", p),
-        key_password: secret(&f, "key_password", "key_password_file", "key_password_env", p),
+        key_password: secret(&f, p, "key_password", "key_password_file", "key_password_env"),
         verify_hostname: f.take("verify_hostname").and_then(|n| n.boolean(p, "verify_hostname")).unwrap_or(true),
     };
     if t.cert.is_some() != t.key.is_some() {
@@ -254,29 +238,15 @@ fn tls(node: &Node, p: &mut Problems) -> Option<Tls> {
     Some(t)
 }
 
-/// A secret in one of its two forms; written inline it is an error that does not repeat it.
-fn secret(f: &Fields, inline: &'static str, file: &'static str, env: &'static str, p: &mut Problems) -> Option<Secret> {
-    if let Some(n) = f.take(inline) {
-        p.at(n, format!("`{inline}` may not stand in a configuration"))
-            .help(format!("give `{file}: PATH` or `{env}: VARIABLE`"));
-        return None;
-    }
-    match (f.take(file), f.take(env)) {
-        (Some(_), Some(n)) => {
-            p.at(n, format!("`{file}` and `{env}` exclude each other"));
-            None
-        }
-        (Some(n), None) => Some(Secret::File(n.text(p, file)?.into())),
-        (None, Some(n)) => Some(Secret::Env(n.text(p, env)?.into())),
-        (None, None) => None,
-    }
+fn secret(f: &Fields, p: &mut Problems, plain: &'static str, file: &'static str, env: &'static str) -> Option<Secret> {
+    SecretRef::from_fields(f, p, plain, file, env).map(Secret::Ref)
 }
 
 fn sasl(f: &Fields, p: &mut Problems) -> Option<Sasl> {
     let mechanism = f.take("sasl");
     let username = f.take("username");
     let before = p.0.len();
-    let password = secret(f, "password", "password_file", "password_env", p);
+    let password = secret(f, p, "password", "password_file", "password_env");
     let (token_file, oidc, kerberos) = (f.take("token_file"), f.take("oidc"), f.take("kerberos"));
     let Some(mechanism) = mechanism else {
         if let Some(n) = username.or(token_file).or(oidc).or(kerberos) {
@@ -307,7 +277,7 @@ fn sasl(f: &Fields, p: &mut Problems) -> Option<Sasl> {
                 let token_url = o.need(p, "token_url").and_then(|n| n.text(p, "token_url"));
                 let client_id = o.need(p, "client_id").and_then(|n| n.text(p, "client_id"));
                 let before = p.0.len();
-                let client_secret = secret(&o, "client_secret", "client_secret_file", "client_secret_env", p);
+                let client_secret = secret(&o, p, "client_secret", "client_secret_file", "client_secret_env");
                 if client_secret.is_none() && p.0.len() == before {
                     p.at(n, "oidc needs `client_secret_file` or `client_secret_env`");
                 }

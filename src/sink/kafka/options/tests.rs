@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::secret::SecretRef;
 use crate::sink::kafka::Kafka;
 use crate::sink::kafka::security::{Sasl, Secret};
 use crate::sink::{Sink, SinkSpec};
@@ -35,7 +36,7 @@ fn the_design_sketch_loads() {
     assert_eq!((spec.kind, p.to_string().as_str()), ("kafka", ""));
     let o = read("{brokers: 'k:9093', security: {sasl: scram-sha-512, username: s, password_file: /p}}").0.unwrap();
     assert!(o.security.tls.is_some(), "a login goes over TLS unless it is refused");
-    let password = Secret::File("/p".into());
+    let password = Secret::Ref(SecretRef::File("/p".into()));
     assert_eq!(o.security.sasl, Some(Sasl::Scram { wide: true, username: "s".into(), password }));
 }
 
@@ -128,13 +129,13 @@ fn logins_lack_nothing_and_hold_no_secret_inline() {
     assert!(!all.contains("hunter2"));
     insta::assert_snapshot!(all, @r"
     x.yaml:1:24: unknown security `ssl`; expected `plaintext`, `tls` or a mapping
-    x.yaml:1:61: `password` may not stand in a configuration; give `password_file: PATH` or `password_env: VARIABLE`
+    x.yaml:1:61: `password` must not be written into a configuration; name a file with `password_file` or an environment variable with `password_env`
     x.yaml:1:31: sasl `plain` needs `password_file` or `password_env`
     x.yaml:1:31: sasl `plain` needs `username`
     x.yaml:1:35: a login needs `sasl`; one of `plain`, `scram-sha-256`, `scram-sha-512`, `oauthbearer`, `gssapi`
     x.yaml:1:31: sasl `oauthbearer` needs one of `token_file` and `oidc`
-    x.yaml:1:104: `client_secret` may not stand in a configuration; give `client_secret_file: PATH` or `client_secret_env: VARIABLE`
-    x.yaml:1:65: `password_file` and `password_env` exclude each other
+    x.yaml:1:104: `client_secret` must not be written into a configuration; name a file with `client_secret_file` or an environment variable with `client_secret_env`
+    x.yaml:1:65: both `password_file` and `password_env` are given; one of them is enough
     ");
 }
 
@@ -153,7 +154,7 @@ fn secrets_are_referred_to_and_never_shown() {
     assert_eq!((c.get("sasl.password"), c.get("security.protocol")), (Some("hunter2"), Some("sasl_plaintext")));
     std::fs::remove_file(&file).unwrap();
     let e = o.client_config(1 << 20).unwrap_err();
-    assert!(e.message.starts_with("cannot read the secret in ") && e.class.name() == "configuration", "{e}");
+    assert!(e.message.starts_with("cannot read `") && e.class.name() == "configuration", "{e}");
 }
 
 #[test]
