@@ -139,6 +139,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
             terminal: 1,
             elevated,
             tag: 0,
+            from: None,
         };
         if admin {
             h.sessions.push(s(full, limited, true));

@@ -50,6 +50,8 @@ pub struct Session {
     pub elevated: bool,
     /// Truth of the instance that opened it, 0 for none.
     pub tag: u32,
+    /// Where it came from over the network: address and port.
+    pub from: Option<(std::net::Ipv4Addr, u16)>,
 }
 
 /// A process as others see it, also after it has gone.

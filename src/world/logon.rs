@@ -302,6 +302,7 @@ impl State {
                 terminal,
                 elevated: admin || machine,
                 tag,
+                from: ip.map(|ip| (ip, port)),
             }),
             pair.then_some(Session {
                 luid: linked,
@@ -312,6 +313,7 @@ impl State {
                 terminal,
                 elevated: false,
                 tag,
+                from: ip.map(|ip| (ip, port)),
             }),
         ];
         for s in sessions.into_iter().flatten() {

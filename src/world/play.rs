@@ -669,6 +669,17 @@ impl State {
                     self.facts.get_mut(i).draw = draw;
                 }
             }
+            // the server audits the client's session, not the process that serves it
+            Kind::ShareAccess | Kind::ShareCheck => {
+                let sessions = &self.hosts[t.host as usize].sessions;
+                let from = sessions.iter().find(|s| s.luid != 0 && s.luid == t.luid).and_then(|s| s.from);
+                if let Some((ip, port)) = from {
+                    let f = self.facts.get_mut(i);
+                    (f.subject, f.subject_luid) = (t.account, t.luid);
+                    f.extra.push((Field::SourceIp, Val::Ip(ip)));
+                    f.extra.push((Field::SourcePort, Val::Uint(port as u64)));
+                }
+            }
             Kind::ScriptBlock => {
                 let draw = f.draw;
                 let id = random_guid(draw, mix(draw, purpose("script")));

@@ -147,6 +147,19 @@ pub fn records(source: &Source, activities: &[Activity]) -> (Vec<Record>, BTreeS
     (out, silent)
 }
 
+/// Records of the emulated organisation under the policy of the recordings.
+pub fn generated(source: &str) -> Vec<Record> {
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_skirmish"))
+        .args(["generate", "--source", source, "--for", "15m", "--count", "20000", "--seed", "7"])
+        .args(["--set", "sensors.policy=verbose_lab", "-o", "-"])
+        .output()
+        .expect("the binary starts");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let lines = String::from_utf8(out.stdout).expect("text");
+    let record = |l: &str| normalise(serde_json::from_str::<Json>(l).ok()?.as_object()?);
+    lines.lines().map(|l| record(l).unwrap_or_else(|| panic!("not a record: {l}"))).collect()
+}
+
 /// Rows of one Defender table.
 pub fn rows(source: &Source, activities: &[Activity]) -> Vec<Json> {
     let w = source.writer(Encoding::DefenderRow, Options::default()).unwrap_or_else(|e| panic!("{e}"));
