@@ -9,6 +9,9 @@ use crate::plan::Knowledge;
 use crate::time::{Span, Time};
 use crate::yaml::{Problems, parse_span};
 
+/// What `init` writes unless told otherwise.
+pub const WRITTEN: &str = "skirmish.yaml";
+
 /// Configuration and data.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
@@ -36,6 +39,10 @@ impl Common {
     }
     /// The configuration of these layers, and the knowledge of the folders that it and the command line name.
     pub fn load(&self, layers: &Layers) -> Result<(Config, Knowledge), Problems> {
+        // nothing is read that was not named; who just wrote one expects otherwise
+        if self.config.is_empty() && std::path::Path::new(WRITTEN).exists() {
+            eprintln!("note: {WRITTEN} is not used; `-c {WRITTEN}` reads it");
+        }
         crate::plan::load(layers, &self.data)
     }
 }

@@ -17,7 +17,7 @@ pub struct Args {
     /// load, purple, dev or ci
     kind: String,
     /// File to write
-    #[arg(short, long, value_name = "FILE", default_value = "skirmish.yaml")]
+    #[arg(short, long, value_name = "FILE", default_value = crate::cli::args::WRITTEN)]
     output: std::path::PathBuf,
     /// Write over a file that is there
     #[arg(long)]
