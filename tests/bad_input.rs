@@ -106,11 +106,7 @@ fn all_faults_in_all_files_are_reported_in_one_run() {
     data/scenarios/mine.yaml:2:48: unknown role of a host bound before `laptop`; none is defined
     data/scenarios/mine.yaml:3:21: unknown kind of domain `lookalik`; did you mean `lookalike`?
     data/scenarios/mine.yaml:5:24: unknown technique `T9999`; did you mean `T1199`?
-    data/scenarios/mine.yaml:5:38: unknown account `user`; expected one of `actor`, `domain_admin`, `local_service`, `localsystem`, `machine`, `network_service`, `owner`, `system`
-    data/scenarios/mine.yaml:5:38: unknown host `pc`; did you mean `dc`?
     data/scenarios/mine.yaml:5:52: unknown role, variable or reference `c3`; did you mean `c2`?
-    data/scenarios/mine.yaml:6:38: unknown account `user`; expected one of `actor`, `domain_admin`, `local_service`, `localsystem`, `machine`, `network_service`, `owner`, `system`
-    data/scenarios/mine.yaml:6:38: unknown host `pc`; did you mean `dc`?
     ");
 }
 

@@ -158,8 +158,20 @@ impl<'u, 'a> Builder<'u, 'a> {
             }
         };
         vars::lone(&pairs, rest, "a role", self.u.problems);
+        let word = first.as_str().unwrap_or_default();
+        let kind = match word {
+            "host" | "dc_of" => RoleKind::Host,
+            "hosts" => RoleKind::Hosts,
+            _ => RoleKind::Account,
+        };
+        // a role whose filling is wrong is known all the same: one fault, one message (it is never played)
+        let bind = self.filling(word, arg, v).unwrap_or(Bind::DomainAdmin);
+        self.role(&name, kind, bind);
+    }
+
+    /// What fills a role; none when something is wrong with it, which has been said.
+    fn filling(&mut self, word: &str, arg: &Node, v: &Node) -> Option<Bind> {
         let names = self.u.names;
-        let p = &mut *self.u.problems;
         let find = |list: &[std::sync::Arc<str>], n: &Node, what: &str, p: &mut Problems| -> Option<u16> {
             let word = n.text(p, what)?;
             let hit = list.iter().position(|r| **r == *word);
@@ -168,14 +180,15 @@ impl<'u, 'a> Builder<'u, 'a> {
             }
             hit.map(|i| i as u16)
         };
-        let made = match first.as_str().unwrap_or_default() {
+        let p = &mut *self.u.problems;
+        match word {
             "host" => {
                 let role = find(&names.roles, arg, "host role", p);
                 let persona = v.get("persona").map(|n| find(&names.personas, n, "persona", p));
                 if persona == Some(None) {
-                    return;
+                    return None;
                 }
-                role.map(|role| (RoleKind::Host, Bind::Host { role, persona: persona.flatten() }))
+                Some(Bind::Host { role: role?, persona: persona.flatten() })
             }
             "hosts" => {
                 let role = find(&names.roles, arg, "host role", p);
@@ -185,29 +198,24 @@ impl<'u, 'a> Builder<'u, 'a> {
                             n,
                             format!("`take` must be a number or a range from 1 such as `2..4`, not {}", n.describe()),
                         );
-                        return;
+                        return None;
                     }
                     Some((_, Some(t))) => t,
                     None => (1, 3),
                 };
                 let reach = v.get("reach").map(|n| self.host_role(n));
                 if reach == Some(None) {
-                    return;
+                    return None;
                 }
-                role.map(|role| (RoleKind::Hosts, Bind::Hosts { role, take, reach: reach.flatten() }))
+                Some(Bind::Hosts { role: role?, take, reach: reach.flatten() })
             }
-            "user_of" => self.host_role(arg).map(|i| (RoleKind::Account, Bind::UserOf(i))),
-            "dc_of" => self.host_role(arg).map(|i| (RoleKind::Host, Bind::DcOf(i))),
-            "user" => {
-                find(&names.personas, arg, "persona", p).map(|persona| (RoleKind::Account, Bind::User { persona }))
-            }
-            "domain_admin" => Some((RoleKind::Account, Bind::DomainAdmin)),
-            "service_account" => Some((RoleKind::Account, Bind::ServiceAccount)),
+            "user_of" => self.host_role(arg).map(Bind::UserOf),
+            "dc_of" => self.host_role(arg).map(Bind::DcOf),
+            "user" => find(&names.personas, arg, "persona", p).map(|persona| Bind::User { persona }),
+            "domain_admin" => Some(Bind::DomainAdmin),
+            "service_account" => Some(Bind::ServiceAccount),
             // the variable is declared after the cast: filled in by `new_accounts`
-            _ => Some((RoleKind::Account, Bind::NewAccount { name: u16::MAX })),
-        };
-        if let Some((kind, bind)) = made {
-            self.role(&name, kind, bind);
+            _ => Some(Bind::NewAccount { name: u16::MAX }),
         }
     }
 
