@@ -108,6 +108,21 @@ macro_rules! kinds {
             pub const fn args(self) -> &'static [(&'static str, Field)] {
                 match self { $(Kind::$id => &[$(($arg, Field::$field)),*],)* }
             }
+            /// Carried out by a service for whoever asked it: auditing names the client, not the service.
+            pub const fn on_request(self) -> bool {
+                matches!(
+                    self,
+                    Kind::TaskCreate | Kind::TaskUpdate | Kind::TaskDelete | Kind::TaskEnable | Kind::TaskDisable
+                        | Kind::ServiceCreate | Kind::ServiceChange | Kind::AuditChange | Kind::LogClear
+                        | Kind::AccountCreate | Kind::AccountChange | Kind::AccountDelete | Kind::AccountEnable
+                        | Kind::AccountDisable | Kind::AccountUnlock | Kind::AccountRename | Kind::PasswordReset
+                        | Kind::PasswordChange | Kind::GroupAdd | Kind::GroupRemove | Kind::GroupCreate
+                        | Kind::GroupChange | Kind::GroupDelete | Kind::GroupEnumerate | Kind::UserEnumerate
+                        | Kind::DirectoryAccess | Kind::DirectoryChange | Kind::DirectoryCreate | Kind::DirectoryDelete
+                        | Kind::ShareCreate | Kind::ShareDelete | Kind::FirewallAdd | Kind::FirewallChange
+                        | Kind::FirewallDelete
+                )
+            }
             /// The kind of that name.
             pub fn parse(name: &str) -> Option<Kind> { match name { $($name => Some(Kind::$id),)* _ => None } }
         }
@@ -150,6 +165,7 @@ kinds! {
     NetworkListen, "network.listen", "a port was opened for connections", ["port" => SourcePort, "transport" => NetworkTransport];
     NetworkConnect, "network.connect", "this host opened a connection", ["host" => DestinationDomain, "ip" => DestinationIp, "port" => DestinationPort, "transport" => NetworkTransport];
     NetworkAccept, "network.accept", "this host accepted a connection", ["port" => DestinationPort, "transport" => NetworkTransport];
+    NetworkBlock, "network.block", "the firewall refused an inbound connection", ["port" => DestinationPort, "transport" => NetworkTransport];
     NameResolve, "name.resolve", "a name was looked up", ["name" => DnsName, "status" => DnsStatus, "answers" => DnsAnswers];
     PipeCreate, "pipe.create", "a named pipe was created", ["name" => PipeName];
     PipeConnect, "pipe.connect", "a named pipe was opened", ["name" => PipeName];
@@ -170,10 +186,11 @@ kinds! {
     KerberosService, "kerberos.service", "a service ticket was requested", [];
     KerberosFail, "kerberos.fail", "pre-authentication failed", [];
     NtlmValidate, "ntlm.validate", "a domain controller or host validated NTLM credentials", [];
+    KerberosRenew, "kerberos.renew", "a ticket was renewed", [];
     ServiceCreate, "service.create", "a service was installed", ["name" => ServiceName, "path" => ServicePath, "type" => ServiceType, "start" => ServiceStart, "account" => ServiceAccount];
     ServiceState, "service.state", "a service entered a state", ["name" => ServiceName, "display" => ServiceDisplay, "state" => ServiceState];
     ServiceChange, "service.change", "a service's start type changed", ["name" => ServiceName, "display" => ServiceDisplay, "start" => ServiceStart, "old" => ServiceOldStart];
-    TaskCreate, "task.create", "a scheduled task was registered", ["name" => TaskName, "content" => TaskContent, "command" => TaskCommand];
+    TaskCreate, "task.create", "a scheduled task was registered", ["name" => TaskName, "content" => TaskContent, "command" => TaskCommand, "arguments" => TaskArguments, "trigger" => TaskTrigger, "as" => TaskPrincipal];
     TaskUpdate, "task.update", "a scheduled task was changed", ["name" => TaskName, "content" => TaskContent, "command" => TaskCommand];
     TaskDelete, "task.delete", "a scheduled task was deleted", ["name" => TaskName];
     TaskEnable, "task.enable", "a scheduled task was enabled", ["name" => TaskName, "content" => TaskContent];
@@ -188,35 +205,51 @@ kinds! {
     ObjectPermissions, "object.permissions", "the security descriptor of an object changed", ["type" => ObjectType, "name" => ObjectName, "old" => ObjectOldSd, "new" => ObjectNewSd];
     ShareAccess, "share.access", "a network share was opened", ["name" => ShareName, "path" => SharePath];
     ShareCheck, "share.check", "a file of a share was checked for access", ["name" => ShareName, "path" => SharePath, "file" => ObjectRelative, "mask" => AccessMask];
+    ShareCreate, "share.create", "a network share was added", ["name" => ShareName, "path" => SharePath];
+    ShareDelete, "share.delete", "a network share was removed", ["name" => ShareName, "path" => SharePath];
     PrivilegeUse, "privilege.use", "a privileged service was called", ["service" => PrivilegeService, "privileges" => PrivilegeList];
     PrivilegeAdjust, "privilege.adjust", "a token's privileges were changed", ["enabled" => PrivilegeList];
     AccountCreate, "account.create", "an account was created", ["name" => TargetName];
-    AccountChange, "account.change", "an account was changed", ["name" => TargetName];
+    AccountChange, "account.change", "an account was changed", ["name" => TargetName, "old" => AccountOldUac, "new" => AccountUac, "flags" => AccountUacChanges];
     AccountDelete, "account.delete", "an account was deleted", ["name" => TargetName];
     AccountEnable, "account.enable", "an account was enabled", ["name" => TargetName];
     AccountDisable, "account.disable", "an account was disabled", ["name" => TargetName];
     AccountLockout, "account.lockout", "an account was locked out", ["name" => TargetName];
+    AccountUnlock, "account.unlock", "an account was unlocked", ["name" => TargetName];
+    AccountRename, "account.rename", "an account got another name", ["name" => TargetName, "to" => AccountNewName];
     PasswordReset, "password.reset", "a password was reset by another account", ["name" => TargetName];
     PasswordChange, "password.change", "an account changed its own password", ["name" => TargetName];
     GroupAdd, "group.member_add", "a member was added to a group", ["group" => GroupName, "member" => MemberDn];
     GroupRemove, "group.member_remove", "a member was removed from a group", ["group" => GroupName, "member" => MemberDn];
+    GroupCreate, "group.create", "a group was created", ["group" => GroupName];
+    GroupChange, "group.change", "a group was changed", ["group" => GroupName];
+    GroupDelete, "group.delete", "a group was deleted", ["group" => GroupName];
     GroupEnumerate, "group.enumerate", "membership of a group was read", ["group" => GroupName];
     UserEnumerate, "user.enumerate", "local groups of an account were read", ["name" => TargetName];
-    DirectoryAccess, "directory.access", "a directory object was accessed", ["type" => ObjectType, "name" => ObjectName, "mask" => AccessMask];
-    DirectoryChange, "directory.change", "an attribute of a directory object got or lost a value", ["object" => DirectoryDn, "attribute" => DirectoryAttribute, "value" => DirectoryValue];
+    DirectoryAccess, "directory.access", "a directory object was accessed", ["type" => ObjectType, "name" => ObjectName, "mask" => AccessMask, "properties" => AccessProperties];
+    DirectoryChange, "directory.change", "an attribute of a directory object got or lost a value", ["object" => DirectoryDn, "class" => DirectoryClass, "attribute" => DirectoryAttribute, "syntax" => DirectorySyntax, "value" => DirectoryValue];
+    DirectoryCreate, "directory.create", "a directory object was created", ["object" => DirectoryDn, "class" => DirectoryClass];
+    DirectoryDelete, "directory.delete", "a directory object was deleted", ["object" => DirectoryDn, "class" => DirectoryClass];
     CredentialRead, "credential.read", "stored credentials were read", ["name" => CredentialTarget];
     AuditChange, "audit.change", "the audit policy changed", ["subcategory" => PolicyGuid, "changes" => PolicyChanges];
     LogClear, "log.clear", "an event log was cleared", ["channel" => LogChannel];
     ScriptBlock, "script.block", "a script block was compiled", ["text" => ScriptText, "path" => ScriptPath];
-    ScriptCommand, "script.command", "a command of a script ran", ["payload" => ScriptPayload];
+    ScriptCommand, "script.command", "a command of a script ran", ["payload" => ScriptPayload, "command" => ScriptCommandName, "sequence" => ScriptSequence];
     SystemBoot, "system.boot", "the host started", [];
     SystemShutdown, "system.shutdown", "the host goes down", ["reason" => ShutdownReason, "type" => ShutdownType];
     ClockChange, "clock.change", "the host's clock was set", [];
     SensorStart, "sensor.start", "the sensor's service started", [];
     SensorStop, "sensor.stop", "the sensor's service stopped", [];
     SensorConfig, "sensor.config", "the sensor's configuration changed", ["path" => FilePath];
-    FirewallChange, "firewall.change", "a filter or firewall rule changed", ["name" => ObjectName];
+    FirewallAdd, "firewall.add", "a firewall rule was added", ["name" => ObjectName, "rule" => FirewallRule, "direction" => FirewallDirection, "action" => FirewallAction, "protocol" => FirewallProtocol, "ports" => FirewallPorts, "program" => FirewallProgram];
+    FirewallChange, "firewall.change", "a filter or firewall rule changed", ["name" => ObjectName, "rule" => FirewallRule, "direction" => FirewallDirection, "action" => FirewallAction, "protocol" => FirewallProtocol, "ports" => FirewallPorts, "program" => FirewallProgram];
+    FirewallDelete, "firewall.delete", "a firewall rule was deleted", ["name" => ObjectName, "rule" => FirewallRule];
     ClipboardChange, "clipboard.change", "the contents of the clipboard changed", [];
+    DeviceConnect, "device.connect", "an external device was recognised", ["id" => DeviceId, "name" => DeviceName, "class" => DeviceClass, "class_id" => DeviceClassId];
+    LsaRegister, "lsa.register", "a trusted logon process registered with the security authority", ["name" => LsaName];
+    KeyOpen, "key.open", "a persisted cryptographic key was opened", ["name" => KeyName, "path" => KeyPath, "algorithm" => KeyAlgorithm];
+    WmiProvider, "wmi.provider", "a WMI provider was started", ["name" => WmiName, "path" => DllPath];
+    WmiFail, "wmi.fail", "a WMI operation failed", ["operation" => WmiQuery, "status" => WmiStatus];
     AlertDetect, "alert.detect", "an antivirus reported something", ["path" => FilePath, "name" => ObjectName];
 }
 
@@ -338,6 +371,7 @@ fields! {
     HostOsVersion, "host.os.version", Text, "version (10.0)";
     HostOsBuild, "host.os.kernel", Text, "build and revision (10.0.22631.4317)";
     HostBuild, "host.os.build", Uint, "build number";
+    HostRevision, "host.os.revision", Uint, "revision: what follows the build number";
     HostSite, "host.site", Text, "site's name";
     HostTenant, "host.tenant_id", Text, "Entra tenant id";
     AgentId, "agent.id", Guid, "id of the collecting agent on this host (Winlogbeat)";
@@ -345,6 +379,7 @@ fields! {
     HostSchedulePid, "host.schedule.pid", Uint, "pid of the service host of Schedule";
     HostLsassPid, "host.lsass.pid", Uint, "pid of lsass.exe";
     HostServicesPid, "host.services.pid", Uint, "pid of services.exe";
+    HostLsmPid, "host.lsm.pid", Uint, "pid of the service host of LSM";
     HostEventLogPid, "host.eventlog.pid", Uint, "pid of the service host of EventLog";
     SensorPid, "sensor.pid", Uint, "pid of the sensor's service on this host";
     SensorThread, "sensor.thread.id", Uint, "a thread of the sensor's service";
@@ -386,6 +421,7 @@ fields! {
     LogonOutboundName, "logon.outbound.name", Text, "account that a new-credentials logon (type 9) uses towards other hosts";
     LogonOutboundDomain, "logon.outbound.domain", Text, "its domain";
     LogonTargetInfo, "logon.target_info", Text, "its service principal or the same name";
+    LogonTerminal, "logon.terminal", Uint, "terminal session of a logon: 0 for services, 1 for the screen";
     SessionName, "session.name", Text, "Console, RDP-Tcp#3";
     SourceIp, "source.ip", Ip, "client's address";
     SourcePort, "source.port", Uint, "client's port";
@@ -469,10 +505,17 @@ fields! {
     ServiceStart, "service.start", Uint, "0 boot, 1 system, 2 automatic, 3 on demand, 4 disabled";
     ServiceOldStart, "service.old_start", Uint, "start type before";
     ServiceAccount, "service.account", Text, "LocalSystem, NT AUTHORITY\\LocalService ...";
+    ClientStartKey, "client.process.start_key", Uint, "start key of the process that asked a service to act";
+    ClientExecutable, "client.process.executable", Text, "its image";
+    ClientPid, "client.process.pid", Uint, "its pid";
+    ClientParentPid, "client.process.parent.pid", Uint, "pid of its parent";
     ServiceState, "service.state", Text, "running, stopped";
     TaskName, "task.name", Text, "path with its leading backslash";
     TaskContent, "task.content", Text, "task XML";
     TaskCommand, "task.command", Text, "program a task starts";
+    TaskArguments, "task.arguments", Text, "its arguments";
+    TaskTrigger, "task.trigger", Text, "when it runs, as schtasks names it: once, daily, onlogon ...";
+    TaskPrincipal, "task.principal", Text, "account it runs as, where that is not who registered it";
     TaskInstance, "task.instance", Guid, "id of one run";
     TaskUser, "task.user", Text, "account that registered it";
     TaskResult, "task.result", Uint, "result code of a run";
@@ -483,6 +526,8 @@ fields! {
     KerberosEncryption, "kerberos.encryption_type", Uint, "0x12 AES256, 0x17 RC4, 0xffffffff on failure";
     KerberosPreauth, "kerberos.preauth_type", Uint, "2 encrypted timestamp, 0 none";
     KerberosSid, "kerberos.client_sid", Text, "SID of the client";
+    KerberosRequestHash, "kerberos.request_hash", Text, "hash of the ticket that was presented";
+    KerberosResponseHash, "kerberos.response_hash", Text, "hash of the ticket that was issued";
     ShareName, "share.name", Text, "\\*\\IPC$ and the like";
     SharePath, "share.path", Text, "local path of the share";
     LogChannel, "log.channel", Text, "channel that was cleared";
@@ -497,6 +542,7 @@ fields! {
     MemberSid, "member.id", Text, "SID of the member added or removed";
     MemberDn, "member.distinguished_name", Text, "its distinguished name, or -";
     AccountSam, "account.sam_name", Text, "SAM account name";
+    AccountNewName, "account.new_name", Text, "name after a change of name";
     AccountUac, "account.uac", Uint, "new userAccountControl (SAM flags)";
     AccountOldUac, "account.old_uac", Uint, "old value";
     AccountUacChanges, "account.uac_changes", Text, "%% codes of the changed account flags, each preceded by CR LF and two tabs";
@@ -524,7 +570,10 @@ fields! {
     ScriptTotal, "script.total", Uint, "number of parts";
     ScriptLevel, "script.level", Uint, "3 warning, 5 verbose";
     ScriptPayload, "script.payload", Text, "command invocation details";
-    ScriptContext, "script.context", Text, "host context details";
+    ScriptCommandName, "script.command.name", Text, "first command of a pipeline";
+    ScriptSequence, "script.sequence", Uint, "number of the record in its runspace";
+    ScriptHostId, "script.host_id", Guid, "id of the PowerShell host, the same for all of a process";
+    ScriptRunspaceId, "script.runspace_id", Guid, "id of the runspace, the same for all of a process";
     PipeName, "pipe.name", Text, "with its leading backslash";
     WmiOperation, "wmi.operation", Text, "Created, Modified, Deleted";
     WmiNamespace, "wmi.namespace", Text, "quoted namespace";
@@ -534,7 +583,22 @@ fields! {
     WmiDestination, "wmi.destination", Text, "consumer's command or script";
     WmiConsumer, "wmi.consumer", Text, "consumer reference";
     WmiFilter, "wmi.filter", Text, "filter reference";
+    WmiStatus, "wmi.status", Uint, "HRESULT of a failed operation";
     DriverPath, "driver.path", Text, "full path of a driver";
+    FirewallRule, "firewall.rule.id", Text, "id of a firewall rule";
+    FirewallDirection, "firewall.direction", Text, "in or out";
+    FirewallAction, "firewall.action", Text, "allow or block";
+    FirewallProtocol, "firewall.protocol", Text, "tcp, udp or any";
+    FirewallPorts, "firewall.ports", Text, "local ports, or *";
+    FirewallProgram, "firewall.program", Text, "program a rule is for";
+    DeviceId, "device.id", Text, "device instance id (USBSTOR\\Disk&Ven_...)";
+    DeviceName, "device.name", Text, "description of a device";
+    DeviceClass, "device.class.name", Text, "setup class (DiskDrive)";
+    DeviceClassId, "device.class.id", Guid, "GUID of the setup class";
+    LsaName, "lsa.name", Text, "logon process";
+    KeyName, "key.name", Text, "name of a persisted key";
+    KeyPath, "key.path", Text, "file that holds it";
+    KeyAlgorithm, "key.algorithm", Text, "RSA, ECDSA_P256 ...";
     ShutdownReason, "shutdown.reason", Text, "reason of a restart";
     ShutdownType, "shutdown.type", Text, "restart, power off";
     TruthAttack, "truth.attack", Bool, "for labels written inline only";

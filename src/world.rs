@@ -11,6 +11,7 @@ pub mod host;
 pub mod instance;
 mod logon;
 mod net;
+mod objects;
 mod play;
 mod proc;
 pub mod program;

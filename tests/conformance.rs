@@ -197,7 +197,7 @@ fn documented() -> BTreeMap<(String, String, u64), Documented> {
     for n in ours::documents("documented.yaml")[0].get("events").expect("events").items() {
         let text = |k: &str| n.get(k).and_then(Node::as_str).unwrap_or("").to_owned();
         let key = (text("channel").to_lowercase(), text("id"), text("version").parse().unwrap_or(0));
-        let fields = text("fields").split_whitespace().map(str::to_owned).collect();
+        let fields = text("fields").split_whitespace().map(|f| f.replace('_', " ")).collect();
         assert!(out.insert(key.clone(), Documented { fields, from: text("from") }).is_none(), "{key:?} twice");
     }
     out

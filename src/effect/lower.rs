@@ -466,7 +466,10 @@ impl Unit<'_> {
                 None => return,
             }
         }
-        let args = args.iter().map(|(k, v)| (*k, self.holes.tpl(v))).collect();
+        let mut args: Vec<(Field, Tpl)> = args.iter().map(|(k, v)| (*k, self.holes.tpl(v))).collect();
+        if kind.on_request() && by != f.me {
+            args.push((Field::ClientPid, Tpl(vec![Piece::Slot(Slot::Pid(f.me), vec![])])));
+        }
         push(out, after, f.part, Op::Emit { by, kind, args });
     }
 

@@ -49,7 +49,9 @@ impl Source {
             let have: Vec<String> = self.encodings.iter().map(|e| format!("`{e}`")).collect();
             return Err(format!("source `{}` has no encoding `{encoding}`; it has {}", self.id, have.join(", ")));
         }
-        if encoding == Encoding::EventXml && (!options.fields.is_empty() || options.labels) {
+        if matches!(encoding, Encoding::EventXml | Encoding::EventXmlPlain)
+            && (!options.fields.is_empty() || options.labels)
+        {
             return Err("encoding `event_xml` has no place for static fields or labels".into());
         }
         if let Some((name, _)) = options.fields.iter().find(|(n, _)| n.is_empty()) {

@@ -13,8 +13,10 @@ use crate::activity::Field;
 /// An envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Encoding {
-    /// Windows event XML.
+    /// Windows event XML with its rendered texts.
     EventXml,
+    /// Windows event XML without them.
+    EventXmlPlain,
     /// JSON as Winlogbeat 8 writes it.
     Winlogbeat,
     /// Flat JSON as NXLog writes it.
@@ -27,12 +29,19 @@ pub enum Encoding {
 
 impl Encoding {
     /// All of them.
-    pub const ALL: &'static [Encoding] =
-        &[Encoding::EventXml, Encoding::Winlogbeat, Encoding::Nxlog, Encoding::DefenderRow, Encoding::DefenderEventhub];
+    pub const ALL: &'static [Encoding] = &[
+        Encoding::EventXml,
+        Encoding::EventXmlPlain,
+        Encoding::Winlogbeat,
+        Encoding::Nxlog,
+        Encoding::DefenderRow,
+        Encoding::DefenderEventhub,
+    ];
     /// As written in files.
     pub const fn name(self) -> &'static str {
         match self {
             Encoding::EventXml => "event_xml",
+            Encoding::EventXmlPlain => "event_xml_plain",
             Encoding::Winlogbeat => "winlogbeat",
             Encoding::Nxlog => "nxlog",
             Encoding::DefenderRow => "defender_row",
@@ -45,11 +54,14 @@ impl Encoding {
             Encoding::EventXml => {
                 "Windows event XML as Windows Event Forwarding sends it with RenderedText (and `wevtutil qe /f:RenderedXml` prints it): System, EventData, RenderingInfo with the message; line ends are character references, so that a record is one line. No static fields, no labels"
             }
+            Encoding::EventXmlPlain => {
+                "the same without RenderingInfo, as the log itself holds it: forwarding with content format Events, `wevtutil qe /f:xml`, agents that render XML. No static fields, no labels"
+            }
             Encoding::Winlogbeat => {
-                "JSON as Winlogbeat 8 puts it on Kafka: `@timestamp`, `@metadata`, `agent`, `ecs`, `event`, `host`, `log`, `message`, `winlog` with `event_data`; empty values are left out, CR LF becomes LF"
+                "JSON as Winlogbeat 8 puts it on Kafka: `@timestamp`, `@metadata`, `agent`, `ecs`, `event`, `host` with what `add_host_metadata` of the default configuration adds, `log`, `message`, `winlog` with `event_data`; empty values are left out, CR LF becomes LF"
             }
             Encoding::Nxlog => {
-                "flat JSON as NXLog's im_msvistalog and to_json() write it, collector on UTC; empty values are left out, event data keep the XML entities of the rendered event, a data field `EventType` replaces NXLog's own, any other data field named like an envelope field is lost"
+                "flat JSON as NXLog's im_msvistalog and to_json() write it, collector on UTC; empty values are left out, event data keep the XML entities of the rendered event, a data field `EventType` replaces NXLog's own, any other data field named like an envelope field is lost, and so are UserData"
             }
             Encoding::DefenderRow => "the columns of the advanced hunting table as one JSON object",
             Encoding::DefenderEventhub => {
@@ -67,7 +79,7 @@ impl Encoding {
     }
     /// Records of a Windows event log.
     pub const fn is_event_log(self) -> bool {
-        matches!(self, Encoding::EventXml | Encoding::Winlogbeat | Encoding::Nxlog)
+        matches!(self, Encoding::EventXml | Encoding::EventXmlPlain | Encoding::Winlogbeat | Encoding::Nxlog)
     }
     /// Several records travel in one message.
     pub const fn is_batch(self) -> bool {
@@ -97,7 +109,8 @@ pub fn document() -> String {
 /// Lays out one event.
 pub(super) fn build(encoding: Encoding, source: &Source, event: &Event, options: Options<'_>, b: &mut Builder) {
     match encoding {
-        Encoding::EventXml => event_xml::build(source, event, b),
+        Encoding::EventXml => event_xml::build(source, event, true, b),
+        Encoding::EventXmlPlain => event_xml::build(source, event, false, b),
         Encoding::Winlogbeat => winlogbeat::build(source, event, options, b),
         Encoding::Nxlog => nxlog::build(source, event, options, b),
         Encoding::DefenderRow => defender::row(event, options, b),

@@ -58,6 +58,8 @@ pub enum Print {
     IpType,
     /// A JSON string inside a text that is JSON itself.
     JsonText,
+    /// Text inside a text that is XML itself.
+    XmlText,
 }
 
 /// Spellings of `HKLM` and `HKU`.
@@ -81,6 +83,12 @@ pub enum Pick {
     DirName,
     /// What precedes the first blank.
     FirstWord,
+    /// Build and revision of a version: what stands between its second dot and the first blank.
+    Build,
+    /// The value behind an equals sign, without its quotes.
+    Quoted,
+    /// What precedes the first dot.
+    BeforeDot,
 }
 
 /// Changes letter by letter, applied last.
@@ -210,6 +218,8 @@ formatters! {
         |_| text(Print::DateTime { separator: b' ', digits: 0, zulu: false });
     "iso", [Time], Takes::Number { max: 9, default: 3 }, "RFC 3339 in UTC with so many digits of the second", Some((WHEN, Arg::Number(7), "2022-08-18T13:56:13.6085123Z")),
         |a| text(Print::DateTime { separator: b'T', digits: a.number(), zulu: true });
+    "iso_plain", [Time], Takes::Nothing, "date and time without a zone, as task definitions write it", Some((WHEN, NONE, "2022-08-18T13:56:13")),
+        |_| text(Print::DateTime { separator: b'T', digits: 0, zulu: false });
     "ticks", [Time], Takes::Nothing, "RFC 3339 in UTC with ticks of 100 ns, zeros at the end dropped", Some((Value::Time(Time(1_660_830_973_608_510_000)), NONE, "2022-08-18T13:56:13.60851Z")),
         |_| text(Print::Ticks);
     "us_time", [Time], Takes::Nothing, "as Windows prints local times in English messages, here in UTC", Some((WHEN, NONE, "8/18/2022 1:56:13 PM")), |_| text(Print::UsTime);
@@ -238,7 +248,7 @@ formatters! {
     "True_False", [Bool], Takes::Nothing, "`True` or `False` as text", Some((Value::Bool(false), NONE, "False")), |_| text(Print::Bool { title: true });
     "number", [Uint], Takes::Nothing, "a JSON number", Some((NUMBER, NONE, "999")), |_| Step::Print(Print::Dec, Json::Bare);
     "boolean", [Bool], Takes::Nothing, "a JSON truth value", Some((Value::Bool(true), NONE, "true")), |_| Step::Print(Print::Bool { title: false }, Json::Bare);
-    "table", [Uint, Text, Bool, Ip], Takes::Table, "through a table of the file: `| table:elevation`; addresses by the keys `ipv4` and `ipv6`", None, |a| text(Print::Table(a.index()));
+    "table", [Uint, Text, Bool, Ip, Guid], Takes::Table, "through a table of the file: `| table:elevation`; addresses by the keys `ipv4` and `ipv6`, GUIDs in lower case without braces", None, |a| text(Print::Table(a.index()));
     "codes", [Text], Takes::Table, "text as it is; in messages each `%%` code in it through a table: `| codes:access`", None, |a| text(Print::Codes(a.index()));
     "bits", [Uint], Takes::Table, "rows of a table whose keys are bits of a mask: standard rights (bit 16 and up) first, each followed by CR LF and four tabs: `access.mask | bits:file_rights`", None,
         |a| text(Print::Bits(a.index()));
@@ -249,10 +259,14 @@ formatters! {
     "long_key", [Text], Takes::Nothing, "a registry key with its hive spelt out", Some((Value::Text(r"HKLM\SOFTWARE\X"), NONE, r"HKEY_LOCAL_MACHINE\SOFTWARE\X")),
         |_| text(Print::Hive(Hive::Long));
     "json", [Text], Takes::Nothing, "a JSON string, quotes included, inside a text that is JSON: `'{\"TaskName\":' + task.name \\| json + '}'`", None, |_| text(Print::JsonText);
+    "xml", [Text], Takes::Nothing, "text inside a text that is XML: `&`, `<` and `>` as entities", Some((Value::Text("a & b > c"), NONE, "a &amp; b &gt; c")), |_| text(Print::XmlText);
     "base64", [Text], Takes::Nothing, "base64 of the text's UTF-8 bytes", Some((Value::Text("whoami"), NONE, "d2hvYW1p")), |_| text(Print::Base64);
     "file_name", [Text], Takes::Nothing, "what follows the last backslash or slash", Some((PATH, NONE, "cmd.exe")), |_| Step::Pick(Pick::FileName);
     "dir_name", [Text], Takes::Nothing, "what precedes it", Some((PATH, NONE, r"C:\Windows\System32")), |_| Step::Pick(Pick::DirName);
     "first_word", [Text], Takes::Nothing, "what precedes the first blank", Some((Value::Text("10.0.19041.546 (WinBuild.160101.0800)"), NONE, "10.0.19041.546")), |_| Step::Pick(Pick::FirstWord);
+    "build", [Text], Takes::Nothing, "build and revision of a version", Some((Value::Text("10.0.19041.546 (WinBuild.160101.0800)"), NONE, "19041.546")), |_| Step::Pick(Pick::Build);
+    "quoted", [Text], Takes::Nothing, "the value behind an equals sign, without its quotes: names in WMI references", Some((Value::Text("__EventFilter.Name=\"upd\""), NONE, "upd")), |_| Step::Pick(Pick::Quoted);
+    "before_dot", [Text], Takes::Nothing, "what precedes the first dot, without a quote before it", Some((Value::Text("__EventFilter.Name=\"upd\""), NONE, "__EventFilter")), |_| Step::Pick(Pick::BeforeDot);
     "lower", [Text], Takes::Nothing, "ASCII letters in lower case", Some((PATH, NONE, r"c:\windows\system32\cmd.exe")), |_| Step::Case(false);
     "upper", [Text], Takes::Nothing, "ASCII letters in upper case", Some((PATH, NONE, r"C:\WINDOWS\SYSTEM32\CMD.EXE")), |_| Step::Case(true);
     "double_percent", [Text], Takes::Nothing, "each `%` twice, as Sysmon writes text that users control", Some((Value::Text("%TEMP%"), NONE, "%%TEMP%%")), |_| Step::Percent;

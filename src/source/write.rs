@@ -175,6 +175,21 @@ pub(super) fn value(spec: &Spec, esc: Esc, message: bool, v: Value<'_>, names: N
             escape::text(esc, b"\"", out);
             return true;
         }
+        (Print::XmlText, Value::Text(t)) => {
+            let mut rest = pick(t, spec.pick);
+            while let Some(i) = memchr::memchr3(b'&', b'<', b'>', rest.as_bytes()) {
+                text(&rest[..i], spec.letters, esc, out);
+                let entity: &[u8] = match rest.as_bytes()[i] {
+                    b'&' => b"&amp;",
+                    b'<' => b"&lt;",
+                    _ => b"&gt;",
+                };
+                escape::text(esc, entity, out);
+                rest = &rest[i + 1..];
+            }
+            text(rest, spec.letters, esc, out);
+            return true;
+        }
         (Print::Base64, Value::Text(t)) => {
             print::base64(pick(t, spec.pick).as_bytes(), out);
             return true;
@@ -196,6 +211,16 @@ fn pick(t: &str, pick: Pick) -> &str {
     }
     if pick == Pick::FirstWord {
         return t.split_once(' ').map_or(t, |(word, _)| word);
+    }
+    if pick == Pick::Build {
+        let version = t.split_once(' ').map_or(t, |(word, _)| word);
+        return version.splitn(3, '.').nth(2).unwrap_or("");
+    }
+    if pick == Pick::BeforeDot {
+        return t.trim_start_matches('"').split_once('.').map_or(t, |(before, _)| before);
+    }
+    if pick == Pick::Quoted {
+        return t.split_once('=').map_or(t, |(_, value)| value.trim_matches(['"', '\\']));
     }
     let cut = memchr::memrchr2(b'\\', b'/', t.as_bytes());
     match (pick, cut) {
@@ -256,6 +281,13 @@ fn from_table(t: &Table, spec: &Spec, esc: Esc, message: bool, v: Value<'_>, out
         Value::Bool(b) => by_text(if b { "true" } else { "false" }),
         Value::Text(k) => by_text(pick(k, spec.pick)),
         Value::Ip(a) => by_text(if a.is_ipv6() { "ipv6" } else { "ipv4" }),
+        Value::Guid(g) => {
+            let start = out.len();
+            print::guid(&g, false, false, out);
+            let row = std::str::from_utf8(&out[start..]).ok().and_then(by_text);
+            out.truncate(start);
+            row
+        }
         _ => None,
     };
     let found = row.map(|i| (&t.rows[i].1, &t.rows[i].2)).or(t.other.as_ref().map(|(d, m)| (d, m)));

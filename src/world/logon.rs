@@ -98,6 +98,7 @@ impl State {
                 ip,
                 port: self.client_port(client),
                 rc4: false,
+                ntlm: false,
                 status,
             };
             // a network logon usually finds the ticket-granting ticket in the client's cache
@@ -111,6 +112,34 @@ impl State {
                 self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
             }
             // the member sees the logon after the controller answered
+            time = time.max(crate::time::Time::of_slice(self.now.slice() + 2));
+        }
+        if l.ntlm {
+            // whoever holds the account checks the response: a controller for the domain's, the host itself for its own
+            let status = match l.result {
+                LogonResult::Ok => 0,
+                LogonResult::NoSuchUser => 0xc000_0064,
+                LogonResult::BadPassword => 0xc000_006a,
+                LogonResult::Locked => 0xc000_0234,
+                LogonResult::Disabled => 0xc000_0072,
+                LogonResult::Expired => 0xc000_0071,
+            };
+            let cause = l.tag.map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
+            let (account, guid) = (l.account, l.guid);
+            let ask = KerberosAsk {
+                account,
+                service: None,
+                service_account: None,
+                guid,
+                ip,
+                port: 0,
+                rc4: false,
+                ntlm: true,
+                status,
+            };
+            let dc = if domain { self.atlas().host(l.host).dc } else { l.host };
+            time = time + Span::us(rng.range(1_000, 5_000));
+            self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
             time = time.max(crate::time::Time::of_slice(self.now.slice() + 2));
         }
         let time = time + Span::us(rng.range(800, 9_000));
@@ -155,6 +184,7 @@ impl State {
             ip,
             port: self.client_port(client),
             rc4,
+            ntlm: false,
             status: 0,
         };
         let time = self.now + Span::us(rng.range(1_500, 8_000));
@@ -189,6 +219,9 @@ impl State {
     /// A domain controller answers a ticket request.
     pub(super) fn kerberos(&mut self, dc: HostId, ask: KerberosAsk, tag: Option<crate::world::state::Tag>) {
         let Some(host) = self.local(dc) else { return };
+        if ask.ntlm {
+            return self.validate(host, ask, tag);
+        }
         let kind = match (ask.status, ask.service.is_some() || ask.service_account.is_some()) {
             (0, false) => Kind::KerberosTgt,
             (0, true) => Kind::KerberosService,
@@ -235,6 +268,36 @@ impl State {
         f.extra.push((Field::LogonGuid, Val::Guid(ask.guid)));
         f.extra.push((Field::SourceIp, Val::Ip(ask.ip)));
         f.extra.push((Field::SourcePort, Val::Uint(ask.port as u64)));
+        if ask.status == 0 {
+            // the ticket-granting ticket of an account on a client lasts ten hours; what it buys names it
+            let hours = self.now.second() as u64 / 36_000;
+            let granting = mix(mix(ask.account.0 as u64, u32::from(ask.ip) as u64), hours);
+            let bought = u64::from_le_bytes(ask.guid[..8].try_into().expect("eight bytes"));
+            let issued = if kind == Kind::KerberosTgt { granting } else { mix(bought, granting) };
+            let response = self.texts.keep(&ticket_hash(issued));
+            let request = (kind == Kind::KerberosService).then(|| self.texts.keep(&ticket_hash(granting)));
+            let f = self.facts.get_mut(i);
+            f.extra.push((Field::KerberosResponseHash, Val::Text(response)));
+            f.extra.extend(request.map(|r| (Field::KerberosRequestHash, Val::Text(r))));
+        }
+        self.done(i);
+    }
+
+    /// An NTLM response is checked where the account is held (4776).
+    fn validate(&mut self, host: u32, ask: KerberosAsk, tag: Option<crate::world::state::Tag>) {
+        if !self.wants(Kind::NtlmValidate) {
+            return;
+        }
+        let tag = tag.map_or(0, |t| self.tag(t));
+        let lsass = self.hosts[host as usize].lsass;
+        let snap = self.hosts[host as usize].procs[lsass as usize].snap;
+        let client = self.shared().habits.host_by_ip(ask.ip).map(|h| self.atlas().host(h).name.to_string());
+        let client = self.texts.keep(client.as_deref().unwrap_or("-"));
+        let i = self.fact(Kind::NtlmValidate, host, self.now, &snap, tag);
+        let f = self.facts.get_mut(i);
+        f.account = ask.account;
+        f.extra.push((Field::LogonStatus, Val::Uint(ask.status as u64)));
+        f.extra.push((Field::LogonWorkstation, Val::Text(client)));
         self.done(i);
     }
 
@@ -353,6 +416,7 @@ impl State {
             f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
             f.extra.push((Field::LogonElevated, Val::Bool(s.elevated)));
             f.extra.push((Field::LogonVirtual, Val::Bool(false)));
+            f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
             f.extra.push((Field::LogonGuid, Val::Guid(guid)));
             f.extra.push((Field::LogonImpersonation, Val::Uint(2)));
         }
@@ -488,6 +552,9 @@ impl State {
         f.account = s.account;
         f.extra.push((Field::LogonId, Val::Uint(s.luid)));
         f.extra.push((Field::LogonType, Val::Uint(s.logon_type as u64)));
+        f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
+        f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
+        f.extra.push((Field::LogonElevated, Val::Bool(s.elevated)));
         f.extra.push((Field::LogonUserInitiated, Val::Bool(by_user && matches!(s.logon_type, 2 | 10 | 11))));
         self.done(i);
     }
@@ -523,6 +590,16 @@ impl Style {
             _ => s("User32 ", "Negotiate", By::Winlogon),
         }
     }
+}
+
+/// 32 bytes in base64, as the KDC prints the hash of a ticket.
+fn ticket_hash(ticket: u64) -> String {
+    use base64::Engine;
+    let mut bytes = [0; 32];
+    for (n, part) in bytes.chunks_mut(8).enumerate() {
+        part.copy_from_slice(&mix(ticket, purpose("ticket") ^ n as u64).to_le_bytes());
+    }
+    base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
 /// A random GUID (version 4) from two draws.

@@ -627,6 +627,10 @@ impl State {
             let val = match field.ty() {
                 Type::Uint => Val::Uint(parse_uint(&buf)),
                 Type::Bool => Val::Bool(buf == "true"),
+                Type::Guid => match parse_guid(&buf) {
+                    Some(g) => Val::Guid(g),
+                    None => continue,
+                },
                 _ => Val::Text(self.texts.keep(&buf)),
             };
             self.facts.get_mut(i).extra.push((*field, val));
@@ -729,15 +733,7 @@ impl State {
                 let now = self.now;
                 self.facts.get_mut(i).extra.push((Field::FileCreated, Val::Time(now)));
             }
-            _ => {
-                if let Some(id) = text(f, Field::TargetName) {
-                    let name = self.texts.get(id).to_owned();
-                    let known = self.shared().atlas.accounts.iter().position(|a| a.name.eq_ignore_ascii_case(&name));
-                    if let Some(a) = known {
-                        self.facts.get_mut(i).account = AccountId(a as u32);
-                    }
-                }
-            }
+            _ => self.complete_object(i, t),
         }
     }
 
@@ -859,6 +855,19 @@ impl State {
         self.texts.release(t.file);
         t.file = self.texts.keep(&path);
     }
+}
+
+/// The sixteen bytes of a GUID in printed order, with or without braces.
+pub fn parse_guid(text: &str) -> Option<[u8; 16]> {
+    let hex: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'{' | b'}' | b'-')).collect();
+    let mut g = [0; 16];
+    if hex.len() != 32 {
+        return None;
+    }
+    for (b, pair) in g.iter_mut().zip(hex.chunks(2)) {
+        *b = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(g)
 }
 
 /// Decimal or `0x` hexadecimal; 0 for anything else.

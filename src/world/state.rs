@@ -203,6 +203,8 @@ pub struct KerberosAsk {
     pub port: u16,
     /// RC4 was asked for.
     pub rc4: bool,
+    /// No ticket: the controller checks an NTLM response.
+    pub ntlm: bool,
     /// NTSTATUS-like Kerberos error, 0 for success.
     pub status: u32,
 }

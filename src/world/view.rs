@@ -1,11 +1,12 @@
 //! A fact as a host's sensors see it: the only place where what the world knows meets the names of fields.
 
 use crate::activity::{Entity, Field, Kind, Value, View};
-use crate::rng::mix;
+use crate::rng::{mix, purpose};
 use crate::time::Time;
 use crate::world::atlas::{Account, AccountId, AccountKind, Module, ModuleId};
 use crate::world::fact::{Fact, NO_MODULE, Val};
 use crate::world::host::{Level, SYSTEM_LUID, Snap};
+use crate::world::logon::random_guid;
 use crate::world::state::State;
 
 /// What belongs to one record rather than to the activity.
@@ -235,11 +236,16 @@ impl View for FactView<'_> {
             F::HostOsVersion => text("10.0"),
             F::HostOsBuild => text(self.state.shared().habits.kernel(h.os)),
             F::HostBuild => Value::Uint(atlas.oses[h.os as usize].build as u64),
+            F::HostRevision => Value::Uint(atlas.oses[h.os as usize].revision as u64),
             F::HostSite => text(&atlas.sites[h.site as usize].name),
             F::HostTenant => text(&atlas.forest.tenant),
             F::HostLsassPid => Value::Uint(self.pid(state.lsass) as u64),
             F::HostServicesPid => Value::Uint(self.pid(state.services) as u64),
             F::HostEventLogPid => Value::Uint(self.pid(state.eventlog) as u64),
+            F::HostLsmPid => {
+                let lsm = self.state.service_slot(f.host, self.state.shared().habits.name("lsm"));
+                lsm.map_or(Value::None, |slot| Value::Uint(self.pid(slot) as u64))
+            }
             // a name's look-up: only records of the task scheduler ask for it
             F::HostSchedulePid => {
                 let schedule = self.state.service_slot(f.host, self.state.shared().habits.name("schedule"));
@@ -265,6 +271,12 @@ impl View for FactView<'_> {
             F::TargetUpn if f.account != AccountId::NOBODY => text(&self.account(f.account).upn),
             F::TargetDisplay if f.account != AccountId::NOBODY => text(&self.account(f.account).display),
             F::KerberosSid if f.account != AccountId::NOBODY => text(&self.account(f.account).sid),
+            // one PowerShell host and one first runspace to a process
+            F::ScriptHostId | F::ScriptRunspaceId if f.proc.pid != 0 => {
+                let seed = mix(f.proc.key, f.proc.start.0 as u64);
+                let what = if field == F::ScriptHostId { "powershell host" } else { "powershell runspace" };
+                Value::Guid(random_guid(mix(seed, purpose(what)), mix(purpose(what), seed)))
+            }
             F::LogonEntity => match f.find(F::LogonId) {
                 Some(Val::Uint(luid)) => {
                     Value::Entity(Entity { machine: h.machine_part, second: f.time.second() as u32, key: luid })

@@ -1,4 +1,4 @@
-//! Windows event XML with RenderingInfo: what Windows Event Forwarding sends as RenderedText. Attributes stand in
+//! Windows event XML, with RenderingInfo (what Windows Event Forwarding sends as RenderedText) or without. Attributes stand in
 //! apostrophes and text keeps its quotes, as the event log renders it.
 
 use super::{field, level_name, message};
@@ -21,7 +21,7 @@ fn element(name: &str, value: &str, b: &mut Builder) {
     b.lit(&format!("</{name}>"));
 }
 
-pub(super) fn build(source: &Source, e: &Event, b: &mut Builder) {
+pub(super) fn build(source: &Source, e: &Event, rendered: bool, b: &mut Builder) {
     let h = &e.head;
     b.lit("<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider");
     attribute("Name", &e.product.name, b);
@@ -68,7 +68,7 @@ pub(super) fn build(source: &Source, e: &Event, b: &mut Builder) {
     }
     b.lit("/></System>");
     data(e, b);
-    if let Some(parts) = &e.message {
+    if let Some(parts) = e.message.as_ref().filter(|_| rendered) {
         b.lit("<RenderingInfo Culture='en-US'><Message>");
         message(parts, Esc::Xml, "\r\n", &e.missing, b);
         b.lit("</Message>");

@@ -1,6 +1,6 @@
 //! Flat JSON as NXLog's `im_msvistalog` with `to_json()` writes it. Where NXLog and the recordings agree: keywords are a
 //! signed number, GUIDs of the head are in upper case, an empty value is left out, event data keep the entities of the
-//! rendered XML while the message has none, and audits carry `AUDIT_SUCCESS` or `AUDIT_FAILURE` as their type.
+//! rendered XML while the message has none, UserData are not parsed at all, and audits carry `AUDIT_SUCCESS` or `AUDIT_FAILURE` as their type.
 
 use super::{extras, field, message};
 use crate::activity::Field;
@@ -107,7 +107,7 @@ pub(super) fn build(source: &Source, e: &Event, options: Options<'_>, b: &mut Bu
         text(b, "Opcode", &h.opcode_name);
     }
     for c in &e.data {
-        let lost = e.unnamed || c.name == "EventType" || OWN.contains(&c.name.as_str());
+        let lost = e.unnamed || e.user_data.is_some() || c.name == "EventType" || OWN.contains(&c.name.as_str());
         if let (false, Shape::One(v)) = (lost, &c.value) {
             b.optional(&format!(",\"{}\":\"", c.name), v, Esc::JsonXml, Some(&e.missing), "\"", true);
         }

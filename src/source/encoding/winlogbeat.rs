@@ -39,9 +39,9 @@ pub(super) fn build(source: &Source, e: &Event, options: Options<'_>, b: &mut Bu
         text(b, ",\"outcome\":", if success { "success" } else { "failure" });
     }
     text(b, ",\"provider\":", &e.product.name);
-    b.lit("},\"host\":{\"name\":\"");
-    b.value(&source.computer, false, Esc::Json, "");
-    b.lit("\"},\"log\":{");
+    b.lit("},\"host\":{");
+    host(source, b);
+    b.lit("},\"log\":{");
     text(b, "\"level\":", &level_name(h.level).to_ascii_lowercase());
     b.lit("}");
     if let Some(parts) = &e.message {
@@ -102,6 +102,27 @@ pub(super) fn build(source: &Source, e: &Event, options: Options<'_>, b: &mut Bu
     b.lit("}");
     extras(options, b);
     b.lit("}");
+}
+
+/// What `add_host_metadata`, which is on in the agent's own configuration, knows of the machine it runs on.
+fn host(source: &Source, b: &mut Builder) {
+    b.lit("\"architecture\":\"x86_64\",\"hostname\":\"");
+    b.value(&field(Field::HostHostname, ""), false, Esc::Json, "");
+    b.lit("\"");
+    b.optional(",\"id\":\"", &field(Field::HostId, ""), Esc::Json, None, "\"", false);
+    b.optional(",\"ip\":[\"", &field(Field::HostIp, ""), Esc::Json, None, "\"]", false);
+    b.optional(",\"mac\":[\"", &field(Field::HostMac, "upper"), Esc::Json, None, "\"]", false);
+    b.lit(",\"name\":\"");
+    b.value(&source.computer, false, Esc::Json, "");
+    b.lit("\",\"os\":{\"build\":\"");
+    b.value(&field(Field::HostOsBuild, "build"), false, Esc::Json, "");
+    b.lit("\",\"family\":\"windows\",\"kernel\":\"");
+    b.value(&field(Field::HostOsBuild, ""), false, Esc::Json, "");
+    b.lit(" (WinBuild.160101.0800)\",\"name\":\"");
+    b.value(&field(Field::HostOs, ""), false, Esc::Json, "");
+    b.lit("\",\"platform\":\"windows\",\"type\":\"windows\",\"version\":\"");
+    b.value(&field(Field::HostOsVersion, ""), false, Esc::Json, "");
+    b.lit("\"}");
 }
 
 /// `event_data` or `user_data`. Its first member has no comma before it, and any may be left out: `xml_name` leads

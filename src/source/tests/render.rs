@@ -233,7 +233,7 @@ fn every_record_of_every_source_parses_full_and_empty() {
                     w.render(EventIndex(i as u16), &view, &AllOn, &mut out);
                     let text = String::from_utf8(out).unwrap();
                     let what = format!("{} {} {encoding}: {text}", s.id, e.id());
-                    if *encoding == Encoding::EventXml {
+                    if matches!(*encoding, Encoding::EventXml | Encoding::EventXmlPlain) {
                         roxmltree::Document::parse(&text).unwrap_or_else(|e| panic!("{e}: {what}"));
                     } else {
                         serde_json::from_str::<Js>(&text).unwrap_or_else(|e| panic!("{e}: {what}"));
