@@ -76,7 +76,9 @@ pub struct Engine {
 impl Engine {
     /// Cells in steady state at `start`, which is rounded down to a slice.
     pub fn new(plan: Arc<Plan>, start: Time, schedules: Vec<Option<Schedule>>, mut runner: Box<dyn Runner>) -> Engine {
-        let start = Time::of_slice(start.slice());
+        // what collection delivers first happened before
+        let lead = plan.lead_max();
+        let start = Time::of_slice(start.slice() - lead);
         let n = plan.shared.atlas.cells;
         let mut made: Vec<Option<Cell>> = Vec::new();
         made.resize_with(n as usize, || None);
@@ -84,7 +86,12 @@ impl Engine {
         made.par_iter_mut().enumerate().for_each(|(i, c)| *c = Some(Cell::new(plan.clone(), i as u16, start)));
         let mut cells: Vec<Cell> = made.into_iter().flatten().collect();
         runner.run(&mut cells, &|_| {});
-        Engine { plan, cells, schedules, runner, next: start.slice(), mail: vec![], launches: vec![] }
+        let next = start.slice();
+        let mut engine = Engine { plan, cells, schedules, runner, next, mail: vec![], launches: vec![] };
+        for _ in 0..lead {
+            engine.step();
+        }
+        engine
     }
 
     /// The next slice to be played.

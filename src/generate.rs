@@ -201,7 +201,7 @@ fn replay(engine: &mut Engine, planned: &mut Planned, e: &Entry) -> anyhow::Resu
             let pairs = |m: &std::collections::BTreeMap<String, String>| {
                 m.iter().map(|(a, b)| (a.as_str().into(), b.as_str().into())).collect()
             };
-            let choices = Choices { cast: pairs(cast), vars: pairs(vars) };
+            let choices = Choices { cast: pairs(cast), vars: pairs(vars), own: None };
             let id = crate::world::program::ScenarioId(index as u16);
             engine.launch(planned.director.launch(e.at, Some(id), choices));
         }

@@ -13,6 +13,7 @@ mod logon;
 mod net;
 mod play;
 mod proc;
+pub mod power;
 pub mod program;
 pub mod state;
 mod text;

@@ -185,6 +185,7 @@ impl Driver {
                     let choices = Choices {
                         cast: cast.into_iter().map(|(a, b)| (a.into(), b.into())).collect(),
                         vars: vars.into_iter().map(|(a, b)| (a.into(), b.into())).collect(),
+                        own: None,
                     };
                     let l = self.director.launch(at + delay, Some(scenario), choices);
                     let instance = self.board.started(&l, &engine.plan);

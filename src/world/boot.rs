@@ -9,7 +9,7 @@ use crate::world::fact::Facts;
 use crate::world::host::{
     Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, Parent, Proc, SYSTEM_LUID, Session, Snap,
 };
-use crate::world::state::{Shared, State, Tag};
+use crate::world::state::{Handle, Shared, State, Tag};
 use crate::world::texts::{TextId, Texts};
 
 impl State {
@@ -35,8 +35,10 @@ impl State {
             started: 0,
             now,
             filling: false,
+            held: Default::default(),
             offsets: (vec![], Time(i64::MIN)),
-            shared: Some(shared.clone()),
+            shared: Some(Handle::new(shared.clone())),
+            spare: Default::default(),
         };
         for id in range {
             let h = booted(&shared, &mut s.texts, HostId(id), now);
@@ -81,7 +83,7 @@ impl State {
 
     /// Attaches what is shared to a state that was loaded.
     pub fn attach(&mut self, shared: Arc<Shared>) {
-        self.shared = Some(shared);
+        self.shared = Some(Handle::new(shared));
     }
 }
 
@@ -99,6 +101,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         rng: Rng::of(shared.seed, id.0 as u64, purpose("life")),
         ports: [rng.below(16_384) as u16, rng.below(16_384) as u16],
         on: true,
+        load: 1.0,
+        awake_until: crate::world::power::NEVER,
         ..Host::default()
     };
     let fixed =

@@ -25,8 +25,8 @@ pub struct Index {
     services: Vec<BTreeMap<u16, u16>>,
     servers: BTreeMap<(u16, bool), Who>,
     /// Habits by persona, role.
-    personas: Vec<Vec<u32>>,
-    roles: Vec<Vec<u32>>,
+    personas: Vec<Habits>,
+    roles: Vec<Habits>,
     /// Background entries that apply to each boot image, with cumulative weights (in thousandths of runs an hour).
     noise: Vec<Noise>,
     kernels: Vec<String>,
@@ -56,6 +56,26 @@ pub struct Index {
     pub lsass: u16,
     /// See `explorer`.
     pub services_exe: u16,
+}
+
+/// Habits of a persona or role.
+#[derive(Debug, Default)]
+pub struct Habits {
+    /// Indices into [`Library::habits`].
+    entries: Vec<u32>,
+    /// Cumulative weights.
+    cumulative: Vec<u32>,
+    /// Runs a second of all together.
+    per_second: f64,
+}
+
+impl Habits {
+    fn add(&mut self, library: &Library, habit: usize) {
+        let gap = mean_gap(&library.habits[habit].rhythm).as_secs_f64().max(1.0);
+        self.entries.push(habit as u32);
+        self.cumulative.push(self.cumulative.last().unwrap_or(&0) + ((1e7 / gap) as u32).max(1));
+        self.per_second += 1.0 / gap;
+    }
 }
 
 /// Background of a boot image.
@@ -104,12 +124,12 @@ impl Index {
             x.services.push(services);
         }
         x.servers = servers.iter().map(|(port, udp, who)| ((*port, *udp), *who)).collect();
-        x.personas = vec![vec![]; atlas.personas.len()];
-        x.roles = vec![vec![]; atlas.roles.len()];
+        x.personas.resize_with(atlas.personas.len(), Habits::default);
+        x.roles.resize_with(atlas.roles.len(), Habits::default);
         for (i, h) in library.habits.iter().enumerate() {
             match h.holder {
-                Holder::Persona(p) => x.personas[p as usize].push(i as u32),
-                Holder::Role(r) => x.roles[r as usize].push(i as u32),
+                Holder::Persona(p) => x.personas[p as usize].add(library, i),
+                Holder::Role(r) => x.roles[r as usize].add(library, i),
                 // habits of single programs are background
                 Holder::Image(_) | Holder::Service(_) => {}
             }
@@ -218,47 +238,29 @@ impl Index {
 }
 
 impl State {
-    /// Habits of a host: those of its owner's persona, else of its role.
-    fn habits_of(&self, host: u32) -> (&[u32], bool) {
-        let x = &self.shared().habits;
-        let h = self.atlas().host(self.host_id(host));
-        match h.owner.and_then(|o| self.atlas().account(o).persona) {
-            Some(p) => (&x.personas[p as usize], true),
-            None => (&x.roles[h.role as usize], false),
-        }
-    }
-
     /// A person or a server does the next thing, and the one after is planned.
     pub(super) fn next_habit(&mut self, host: u32) {
         let shared = self.shared().clone();
-        let (habits, person) = self.habits_of(host);
-        let habits = habits.to_vec();
-        if habits.is_empty() {
+        let h = shared.atlas.host(self.host_id(host));
+        // habits of the owner's persona, else of the role
+        let persona = h.owner.and_then(|o| shared.atlas.account(o).persona);
+        let (habits, person) = match persona {
+            Some(p) => (&shared.habits.personas[p as usize], true),
+            None => (&shared.habits.roles[h.role as usize], false),
+        };
+        if habits.entries.is_empty() {
             return;
         }
-        let gaps: Vec<f64> = habits
-            .iter()
-            .map(|h| mean_gap(&shared.library.habits[*h as usize].rhythm).as_secs_f64().max(1.0))
-            .collect();
-        let rate: f64 = gaps.iter().map(|g| 1.0 / g).sum();
         let mut rng = self.hosts[host as usize].rng.fork(self.n);
         let at_work = if person { self.at_work(host, self.now) } else { 1.0 };
-        if self.hosts[host as usize].on && rng.chance(at_work) {
-            let mut sum = 0u32;
-            let cumulative: Vec<u32> = gaps
-                .iter()
-                .map(|g| {
-                    sum += ((1e7 / g) as u32).max(1);
-                    sum
-                })
-                .collect();
-            let h = &shared.library.habits[habits[rng.weighted(&cumulative)] as usize];
+        if self.busy(host, rng.fork(purpose("load")).u64()) && rng.chance(at_work) {
+            let h = &shared.library.habits[habits.entries[rng.weighted(&habits.cumulative)] as usize];
             if h.rhythm != Rhythm::AtLogon {
                 self.start_habit(host, h.scenario);
             }
         }
         // people do several things in a row, then something else for a while
-        let mean = 1.0 / rate;
+        let mean = 1.0 / habits.per_second;
         let gap = if person && rng.chance(0.5) {
             rng.lognormal(mean * 0.15, mean * 1.5)
         } else {
@@ -309,14 +311,7 @@ impl State {
         let id = self.host_id(host);
         let owner = shared.atlas.host(id).owner;
         let (inst, seed) = self.next_instance();
-        let mut own = crate::world::instance::Choices::default();
-        let s = &shared.library.scenarios[scenario.0 as usize];
-        if let Some((name, _)) = s.cast.first() {
-            own.cast.push((name.clone(), shared.atlas.host(id).name.as_ref().into()));
-        }
-        if let (Some((name, _)), Some(o)) = (s.cast.get(1), owner) {
-            own.cast.push((name.clone(), shared.atlas.account(o).name.as_ref().into()));
-        }
+        let own = crate::world::instance::Choices { own: Some((id, owner)), ..Default::default() };
         self.launch(inst, scenario, seed, &own);
     }
 
@@ -329,7 +324,7 @@ impl State {
             return;
         }
         let mut rng = self.hosts[host as usize].rng.fork(self.n ^ purpose("noise"));
-        if self.hosts[host as usize].on {
+        if self.busy(host, rng.fork(purpose("load")).u64()) {
             let entry = noise.entries[rng.weighted(&noise.cumulative)];
             self.background(host, entry, rng.u64());
         }
@@ -366,7 +361,7 @@ impl State {
         let p = self.hosts[host as usize].procs[slot as usize];
         let mut regs = [ProcRef::default(); REGS];
         regs[0] = self.proc_ref(host, slot);
-        let inst = shared.habits.nobody.clone().expect("made with the index");
+        let inst = shared.nobody.clone();
         let mut task = Task {
             inst,
             step: 0,
@@ -377,7 +372,7 @@ impl State {
             luid: p.snap.luid,
             seed,
             rng: Rng::of(seed, 0, purpose("task")),
-            frames: vec![Frame { script: b.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
+            frames: self.frames(b.script),
             file: TextId::EMPTY,
             handle: Default::default(),
             home: None,

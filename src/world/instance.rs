@@ -92,6 +92,8 @@ pub struct Choices {
     pub cast: Vec<(Box<str>, Box<str>)>,
     /// Variable -> text.
     pub vars: Vec<(Box<str>, Box<str>)>,
+    /// Host and owner of a habit: its first two roles.
+    pub own: Option<(HostId, Option<AccountId>)>,
 }
 
 /// Casts and draws an instance.
@@ -113,7 +115,13 @@ pub fn bind(
     for (i, (name, bind)) in s.cast.iter().enumerate() {
         let mut rng = Rng::of(seed, i as u64, purpose("cast"));
         let chosen = choices.cast.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
-        let bound = role(atlas, casting, &inst.roles, bind, chosen, &mut rng)
+        let own = match (i, choices.own) {
+            (0, Some((host, _))) => Some(Bound::Host(host)),
+            (1, Some((_, Some(owner)))) => Some(Bound::Account(owner)),
+            _ => None,
+        };
+        let bound = own
+            .or_else(|| role(atlas, casting, &inst.roles, bind, chosen, &mut rng))
             .ok_or_else(|| format!("nobody can play role `{name}` of `{}`", s.id))?;
         inst.roles.push(bound);
     }
@@ -215,13 +223,29 @@ fn letters(rng: &mut Rng, n: usize, from: &[u8]) -> String {
 
 /// Random hexadecimal digits.
 pub fn hex(rng: &mut Rng, n: usize) -> String {
-    letters(rng, n, b"0123456789abcdef")
+    let mut out = String::with_capacity(n);
+    push_hex(rng, n, &mut out);
+    out
+}
+
+/// Appends random hexadecimal digits.
+pub fn push_hex(rng: &mut Rng, n: usize, out: &mut String) {
+    out.extend((0..n).map(|_| b"0123456789abcdef"[rng.below(16) as usize] as char));
 }
 
 /// A random GUID, version 4, lower case, without braces.
 pub fn guid(rng: &mut Rng) -> String {
+    let mut out = String::with_capacity(36);
+    push_guid(rng, &mut out);
+    out
+}
+
+/// Appends a GUID as [`guid`] makes it.
+pub fn push_guid(rng: &mut Rng, out: &mut String) {
+    use std::fmt::Write;
     let (a, b) = (rng.u64(), rng.u64());
-    format!(
+    write!(
+        out,
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
         a >> 32,
         (a >> 16) & 0xffff,
@@ -229,6 +253,7 @@ pub fn guid(rng: &mut Rng) -> String {
         0x8000 | (b >> 50) & 0x3fff,
         b & 0xffff_ffff_ffff
     )
+    .expect("a String");
 }
 
 /// The alternative that a text given by a user stands for.
