@@ -19,7 +19,8 @@ pub trait Runner: Send {
 }
 
 /// Threads that take cells as they become free.
-pub struct Pool(Option<rayon::ThreadPool>);
+#[derive(Clone)]
+pub struct Pool(Option<Arc<rayon::ThreadPool>>);
 
 impl Pool {
     /// A pool of so many threads; one thread is the caller's own.
@@ -31,7 +32,28 @@ impl Pool {
             return Ok(Pool(None));
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cells-{i}")).build();
-        pool.map(|p| Pool(Some(p))).map_err(|e| format!("cannot start {threads} threads: {e}"))
+        pool.map(|p| Pool(Some(Arc::new(p)))).map_err(|e| format!("cannot start {threads} threads: {e}"))
+    }
+
+    /// Runs something on a thread of the pool: what it gives to the pool then needs no waking of threads.
+    pub fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        match &self.0 {
+            None => f(),
+            Some(pool) => pool.install(f),
+        }
+    }
+
+    /// Does two things, at the same time where there are threads for it; only from [`Pool::within`].
+    pub fn both(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+        match &self.0 {
+            None => {
+                a();
+                b();
+            }
+            Some(_) => {
+                rayon::join(a, b);
+            }
+        }
     }
 }
 

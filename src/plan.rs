@@ -79,6 +79,8 @@ pub struct Extra {
     pub run: String,
     /// First record numbers by host name and channel, from an earlier run.
     pub numbers: Vec<(String, String, u64)>,
+    /// Least boot id and logon id by host name, from an earlier run.
+    pub ids: Vec<(String, u16, u64)>,
     /// Members of roles of the command's scenarios.
     pub cast: Vec<(Box<str>, Box<str>)>,
     /// Truth lines for all records, in every delivery.
@@ -195,7 +197,9 @@ fn share(
     let servers: Vec<_> = knowledge.servers(&mut library);
     let habits = crate::world::habit::Index::new(&atlas, &library, config.seed, start, &servers);
     let zones = atlas.sites.iter().map(|s| crate::schedule::zone(&s.tz).unwrap_or(jiff::tz::TimeZone::UTC)).collect();
+    let ids = streams::ids(&atlas, extra);
     Arc::new(Shared {
+        ids,
         casting: Casting::new(&atlas),
         atlas,
         library,

@@ -291,6 +291,16 @@ pub(super) fn roles(
     atlas.roles.iter().map(|r| of(r).is_some_and(&is)).collect()
 }
 
+/// Boot ids and logon ids go on where an earlier run ended; empty where there was none.
+pub(super) fn ids(atlas: &Atlas, extra: &Extra) -> Vec<(u16, u64)> {
+    if extra.ids.is_empty() {
+        return vec![];
+    }
+    let known: std::collections::BTreeMap<&str, (u16, u64)> =
+        extra.ids.iter().map(|(h, boot, logon)| (h.as_str(), (*boot, *logon))).collect();
+    atlas.hosts.iter().map(|h| known.get(&*h.fqdn).copied().unwrap_or_default()).collect()
+}
+
 /// Record numbers go on where an earlier run ended; a host it did not have starts at 1.
 fn numbers(atlas: &Atlas, channels: &[String], extra: &Extra) -> Option<Vec<u64>> {
     if extra.numbers.is_empty() {

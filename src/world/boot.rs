@@ -87,22 +87,30 @@ impl State {
     }
 }
 
+/// Logon ids that a machine has handed out by an instant: they grow by more than any run hands out, so that a later run
+/// begins above an earlier one; after two months they begin again, as they do with a boot.
+fn of_clock(now: Time) -> u64 {
+    now.second().rem_euclid(60 * 86_400) as u64 * 0x180
+}
+
 /// A host as it stands some time after its boot.
 fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     let atlas = &shared.atlas;
     let a = atlas.host(id);
     let boot = &atlas.boots[a.boot as usize];
     let mut rng = Rng::of(shared.seed, id.0 as u64, purpose("boot"));
+    // where no earlier run is known, the clock goes on between them
+    let least = shared.ids.get(id.0 as usize).copied().unwrap_or_default();
     let mut h = Host {
         id,
         booted: a.booted,
-        boot_id: a.boot_id,
-        luid: 0x2_0000,
+        boot_id: a.boot_id.max(least.0),
+        luid: least.1.max(0x2_0000 + of_clock(now)),
         rng: Rng::of(shared.seed, id.0 as u64, purpose("life")),
         ports: [rng.below(16_384) as u16, rng.below(16_384) as u16],
         on: true,
         load: 1.0,
-        awake_until: crate::world::power::NEVER,
+        kept_until: crate::world::power::NEVER,
         ..Host::default()
     };
     let fixed =

@@ -10,8 +10,8 @@ use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Atlas, HostId, ModuleId};
 use crate::world::host::{ProcRef, SYSTEM_LUID, Snap};
 use crate::world::instance::{Bound, Inst, InstId};
-use crate::world::program::{Dur, Holder, Library, Op, REGS, Rhythm, ScenarioId, ScriptId, Who};
-use crate::world::state::{Body, Frame, Play, State, Task, What, mean_gap};
+use crate::world::program::{Holder, Library, Op, REGS, Rhythm, ScenarioId, ScriptId, Who};
+use crate::world::state::{Body, Play, State, Task, What, mean_gap};
 use crate::world::texts::TextId;
 
 /// Names the engine itself must know, looked up once.
@@ -25,8 +25,8 @@ pub struct Index {
     services: Vec<BTreeMap<u16, u16>>,
     servers: BTreeMap<(u16, bool), Who>,
     /// Habits by persona, role.
-    personas: Vec<Habits>,
-    roles: Vec<Habits>,
+    personas: Vec<Vec<u32>>,
+    roles: Vec<Vec<u32>>,
     /// Background entries that apply to each boot image, with cumulative weights (in thousandths of runs an hour).
     noise: Vec<Noise>,
     kernels: Vec<String>,
@@ -56,26 +56,6 @@ pub struct Index {
     pub lsass: u16,
     /// See `explorer`.
     pub services_exe: u16,
-}
-
-/// Habits of a persona or role.
-#[derive(Debug, Default)]
-pub struct Habits {
-    /// Indices into [`Library::habits`].
-    entries: Vec<u32>,
-    /// Cumulative weights.
-    cumulative: Vec<u32>,
-    /// Runs a second of all together.
-    per_second: f64,
-}
-
-impl Habits {
-    fn add(&mut self, library: &Library, habit: usize) {
-        let gap = mean_gap(&library.habits[habit].rhythm).as_secs_f64().max(1.0);
-        self.entries.push(habit as u32);
-        self.cumulative.push(self.cumulative.last().unwrap_or(&0) + ((1e7 / gap) as u32).max(1));
-        self.per_second += 1.0 / gap;
-    }
 }
 
 /// Background of a boot image.
@@ -124,12 +104,12 @@ impl Index {
             x.services.push(services);
         }
         x.servers = servers.iter().map(|(port, udp, who)| ((*port, *udp), *who)).collect();
-        x.personas.resize_with(atlas.personas.len(), Habits::default);
-        x.roles.resize_with(atlas.roles.len(), Habits::default);
+        x.personas = vec![vec![]; atlas.personas.len()];
+        x.roles = vec![vec![]; atlas.roles.len()];
         for (i, h) in library.habits.iter().enumerate() {
             match h.holder {
-                Holder::Persona(p) => x.personas[p as usize].add(library, i),
-                Holder::Role(r) => x.roles[r as usize].add(library, i),
+                Holder::Persona(p) => x.personas[p as usize].push(i as u32),
+                Holder::Role(r) => x.roles[r as usize].push(i as u32),
                 // habits of single programs are background
                 Holder::Image(_) | Holder::Service(_) => {}
             }
@@ -238,29 +218,47 @@ impl Index {
 }
 
 impl State {
+    /// Habits of a host: those of its owner's persona, else of its role.
+    fn habits_of(&self, host: u32) -> (&[u32], bool) {
+        let x = &self.shared().habits;
+        let h = self.atlas().host(self.host_id(host));
+        match h.owner.and_then(|o| self.atlas().account(o).persona) {
+            Some(p) => (&x.personas[p as usize], true),
+            None => (&x.roles[h.role as usize], false),
+        }
+    }
+
     /// A person or a server does the next thing, and the one after is planned.
     pub(super) fn next_habit(&mut self, host: u32) {
         let shared = self.shared().clone();
-        let h = shared.atlas.host(self.host_id(host));
-        // habits of the owner's persona, else of the role
-        let persona = h.owner.and_then(|o| shared.atlas.account(o).persona);
-        let (habits, person) = match persona {
-            Some(p) => (&shared.habits.personas[p as usize], true),
-            None => (&shared.habits.roles[h.role as usize], false),
-        };
-        if habits.entries.is_empty() {
+        let (habits, person) = self.habits_of(host);
+        let habits = habits.to_vec();
+        if habits.is_empty() {
             return;
         }
+        let gaps: Vec<f64> = habits
+            .iter()
+            .map(|h| mean_gap(&shared.library.habits[*h as usize].rhythm).as_secs_f64().max(1.0))
+            .collect();
+        let rate: f64 = gaps.iter().map(|g| 1.0 / g).sum();
         let mut rng = self.hosts[host as usize].rng.fork(self.n);
         let at_work = if person { self.at_work(host, self.now) } else { 1.0 };
         if self.busy(host, rng.fork(purpose("load")).u64()) && rng.chance(at_work) {
-            let h = &shared.library.habits[habits.entries[rng.weighted(&habits.cumulative)] as usize];
+            let mut sum = 0u32;
+            let cumulative: Vec<u32> = gaps
+                .iter()
+                .map(|g| {
+                    sum += ((1e7 / g) as u32).max(1);
+                    sum
+                })
+                .collect();
+            let h = &shared.library.habits[habits[rng.weighted(&cumulative)] as usize];
             if h.rhythm != Rhythm::AtLogon {
                 self.start_habit(host, h.scenario);
             }
         }
         // people do several things in a row, then something else for a while
-        let mean = 1.0 / habits.per_second;
+        let mean = 1.0 / rate;
         let gap = if person && rng.chance(0.5) {
             rng.lognormal(mean * 0.15, mean * 1.5)
         } else {
@@ -311,7 +309,14 @@ impl State {
         let id = self.host_id(host);
         let owner = shared.atlas.host(id).owner;
         let (inst, seed) = self.next_instance();
-        let own = crate::world::instance::Choices { own: Some((id, owner)), ..Default::default() };
+        let mut own = crate::world::instance::Choices::default();
+        let s = &shared.library.scenarios[scenario.0 as usize];
+        if let Some((name, _)) = s.cast.first() {
+            own.cast.push((name.clone(), shared.atlas.host(id).name.as_ref().into()));
+        }
+        if let (Some((name, _)), Some(o)) = (s.cast.get(1), owner) {
+            own.cast.push((name.clone(), shared.atlas.account(o).name.as_ref().into()));
+        }
         self.launch(inst, scenario, seed, &own);
     }
 

@@ -166,9 +166,9 @@ pub struct Host {
     /// Runs now.
     pub on: bool,
     /// Sleeps, because the population follows a schedule.
-    pub asleep: bool,
+    pub parked: bool,
     /// Until then it does not go to sleep.
-    pub awake_until: Time,
+    pub kept_until: Time,
     /// Part of what it would do that it does: the load of a host that never sleeps follows the others.
     pub load: f32,
     /// Recently used pids are not given out again at once.

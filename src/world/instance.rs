@@ -92,8 +92,6 @@ pub struct Choices {
     pub cast: Vec<(Box<str>, Box<str>)>,
     /// Variable -> text.
     pub vars: Vec<(Box<str>, Box<str>)>,
-    /// Host and owner of a habit: its first two roles.
-    pub own: Option<(HostId, Option<AccountId>)>,
 }
 
 /// Casts and draws an instance.
@@ -115,13 +113,7 @@ pub fn bind(
     for (i, (name, bind)) in s.cast.iter().enumerate() {
         let mut rng = Rng::of(seed, i as u64, purpose("cast"));
         let chosen = choices.cast.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
-        let own = match (i, choices.own) {
-            (0, Some((host, _))) => Some(Bound::Host(host)),
-            (1, Some((_, Some(owner)))) => Some(Bound::Account(owner)),
-            _ => None,
-        };
-        let bound = own
-            .or_else(|| role(atlas, casting, &inst.roles, bind, chosen, &mut rng))
+        let bound = role(atlas, casting, &inst.roles, bind, chosen, &mut rng)
             .ok_or_else(|| format!("nobody can play role `{name}` of `{}`", s.id))?;
         inst.roles.push(bound);
     }

@@ -14,7 +14,7 @@ const TOUCHED: Span = Span::s(3_600);
 impl Host {
     /// Runs and is awake.
     pub fn up(&self) -> bool {
-        self.on && !self.asleep
+        self.on && !self.parked
     }
 }
 
@@ -22,10 +22,10 @@ impl State {
     /// Lets a host sleep or wakes it; one that an attack has touched lately stays awake.
     pub fn set_awake(&mut self, host: u32, awake: bool) {
         let h = &mut self.hosts[host as usize];
-        if awake == !h.asleep || (!awake && h.awake_until > self.now) {
+        if awake == !h.parked || (!awake && h.kept_until > self.now) {
             return;
         }
-        h.asleep = !awake;
+        h.parked = !awake;
         if awake {
             for (i, what) in self.held.remove(&host).unwrap_or_default().into_iter().enumerate() {
                 // not all timers fire in the same instant
@@ -37,8 +37,8 @@ impl State {
 
     /// An attack needs a host.
     pub fn rouse(&mut self, host: u32) {
-        self.hosts[host as usize].awake_until = self.now + TOUCHED;
-        if self.hosts[host as usize].asleep {
+        self.hosts[host as usize].kept_until = self.now + TOUCHED;
+        if self.hosts[host as usize].parked {
             self.set_awake(host, true);
         }
     }
@@ -54,7 +54,7 @@ impl State {
             What::LogOff(host, _) => (*host, false),
             What::Habit(_) | What::Noise(_) | What::Mail(_) => return None,
         };
-        (self.hosts[host as usize].asleep && !attack).then_some(host)
+        (self.hosts[host as usize].parked && !attack).then_some(host)
     }
 
     /// Keeps an entry of the queue until its host wakes.

@@ -25,6 +25,8 @@ pub struct Shared {
     pub atlas: Atlas,
     /// Scripts, scenarios, habits.
     pub library: Library,
+    /// Least boot id and logon id of each host that an earlier run left unused; empty where there was none.
+    pub ids: Vec<(u16, u64)>,
     /// Who can be cast.
     pub casting: Casting,
     /// Seed of the run's life (the atlas has its own).
