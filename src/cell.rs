@@ -328,7 +328,7 @@ impl Cell {
 /// A host that has run for long has written many records. They grow with the clock by more than a run writes, so that
 /// a run that knows nothing of an earlier one begins above it.
 fn first_number(plan: &Plan, booted: Time, now: Time, host: u64, channel: u64) -> u64 {
-    const PER_SECOND: u64 = 12;
+    const PER_SECOND: u64 = 4;
     let mut rng = Rng::of(plan.shared.seed, mix(host, channel), purpose("record number"));
     let days = 20.0 + rng.f64() * 500.0 + (now - booted).as_secs_f64() / 86_400.0;
     let begun = Time(1_767_225_600_000_000_000 - (rng.f64() * 9e15) as i64); // 2026-01-01, or months before

@@ -117,7 +117,7 @@ impl Driver {
             }
         }
         self.board.update(engine.now(), instances(&engine), pace.is_paused(), pace.readings());
-        if let Some((m, mut j)) = self.state.take() {
+        if let Some((mut m, mut j)) = self.state.take() {
             j.write(engine.now(), Command::End)?;
             for h in engine.cells.iter().flat_map(|c| &c.state.hosts) {
                 m.host(h.id.0 as usize, h.boot_id, h.luid);

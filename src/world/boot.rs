@@ -250,5 +250,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     let minutes = ((now - a.booted).0 / 60_000_000_000).max(1) as u64;
     h.sequence += minutes * (2 + mix(shared.seed, id.0 as u64) % 3);
     h.luid += minutes * 0x600;
+    if least.0 == 0 {
+        h.sequence += now.second().rem_euclid(30 * 86_400) as u64 / 10;
+    }
     h
 }
