@@ -16,10 +16,10 @@ pub use knowledge::{Knowledge, load};
 pub use report::Report;
 
 use crate::cell;
-use crate::config::{Clock, Config, Name, Start};
 use crate::config::Scale;
-use crate::plan::calibrate::Measured;
+use crate::config::{Clock, Config, Name, Start};
 use crate::director::{Choice, Director, When};
+use crate::plan::calibrate::Measured;
 use crate::rng::{mix, purpose};
 use crate::schedule::Schedule;
 use crate::sink::{DeliveryInfo, SinkSpec};
@@ -134,10 +134,11 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     let schedules: Vec<Option<Schedule>> =
         config.streams.iter().map(|s| s.rate.as_ref().map(|(shape, _)| Schedule::new(start, shape.clone()))).collect();
     // the quietest moment matters where a schedule or a reader asks for it
-    let low = extra.whole_report || schedules.iter().flatten().any(|s| {
-        let p = s.points(start, natural::WEEK);
-        p.low.1 != p.high.1
-    });
+    let low = extra.whole_report
+        || schedules.iter().flatten().any(|s| {
+            let p = s.points(start, natural::WEEK);
+            p.low.1 != p.high.1
+        });
     let mut of = resolved.of.clone();
     let mut cells = make(atlas, library.clone(), resolved, policies.1);
     let filled = schedules.iter().any(Option::is_some) || extra.whole_report;
@@ -155,7 +156,7 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
         let (Some(resolved), Some(policies)) = (resolved, policies) else { return Err(p) };
         of = resolved.of.clone();
         cells = make(atlas, library, resolved, policies.1);
-        measured.measure(&cells, &schedules, start, low);
+        measured.resize(cells.shared.atlas.hosts.len());
     }
     for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {
         s.mean_bytes = (*bytes as u64).max(1);

@@ -78,13 +78,13 @@ const STREAMS: &str = "streams={sysmon: {source: windows.sysmon, unnatural: true
 #[test]
 fn every_second_is_met_for_every_form_of_rate() {
     for rate in [
-        "900/s",
-        "{ramp: {from: 300/s, to: 1200/s, over: 20s}}",
-        "{burst: {base: 300/s, peak: 1500/s, for: 3s, every: 8s, first: 2s}}",
-        "{poisson: {mean: 800/s}}",
-        "{sum: [300/s, {poisson: {mean: 300/s}}, {burst: {peak: 500/s, for: 2s, every: 5s}}]}",
-        "{diurnal: {mean: 900/s, peak: '10:30', low: 15%}}",
-        "2MB/s",
+        "1800/s",
+        "{ramp: {from: 1k/s, to: 2500/s, over: 14s}}",
+        "{burst: {base: 1k/s, peak: 3k/s, for: 3s, every: 8s, first: 2s}}",
+        "{poisson: {mean: 1600/s}}",
+        "{sum: [1k/s, {poisson: {mean: 300/s}}, {burst: {peak: 900/s, for: 2s, every: 5s}}]}",
+        "{diurnal: {mean: 1800/s, peak: '10:30', low: 40%}}",
+        "5MB/s",
     ] {
         exact(&["world.hosts=60", &STREAMS.replace("RATE", rate)], 16);
     }
@@ -92,7 +92,7 @@ fn every_second_is_met_for_every_form_of_rate() {
 
 #[test]
 fn late_collection_is_as_exact_at_release_from_the_first_second_on() {
-    exact(&["world.hosts=60", "collection.profile=product", &STREAMS.replace("RATE", "900/s")], 12);
+    exact(&["world.hosts=60", "collection.profile=product", &STREAMS.replace("RATE", "1800/s")], 12);
 }
 
 /// Records by event id, mean size, natural share and hosts awake of a run of some seconds.
@@ -125,8 +125,11 @@ fn texture(e: &mut Engine, seconds: i64) -> Texture {
 fn mix_and_size_stay_what_they_are_from_a_tenth_to_ten_times_the_rate() {
     // sized for the highest rate; each is one of its tenth parts
     let p = planned(
-        &["world.hosts=auto", "streams={sysmon: {source: windows.sysmon, scale: hosts, to: [{sink: out}], \
-           rate: {steps: [{rate: 100/s, for: 40s}, {rate: 300/s, for: 40s}, {rate: 1000/s, for: 40s}]}}}"],
+        &[
+            "world.hosts=auto",
+            "streams={sysmon: {source: windows.sysmon, scale: hosts, to: [{sink: out}], \
+           rate: {steps: [{rate: 100/s, for: 40s}, {rate: 300/s, for: 40s}, {rate: 1000/s, for: 40s}]}}}",
+        ],
         Extra::default(),
     );
     let mut e = engine(&p);
@@ -159,7 +162,9 @@ fn the_next_run_repeats_no_boot_and_no_logon() {
     let ids: Vec<(String, u16, u64)> = e
         .cells
         .iter()
-        .flat_map(|c| c.state.hosts.iter().map(|h| (c.state.atlas().host(h.id).fqdn.to_string(), h.boot_id + 1, h.luid + 1)))
+        .flat_map(|c| {
+            c.state.hosts.iter().map(|h| (c.state.atlas().host(h.id).fqdn.to_string(), h.boot_id + 1, h.luid + 1))
+        })
         .collect();
     let keys = |e: &Engine| -> BTreeSet<(u32, u64)> {
         let of = |h: &skirmish::world::host::Host| h.procs.iter().map(|p| (h.id.0, p.snap.key)).collect::<Vec<_>>();

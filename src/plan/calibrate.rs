@@ -60,7 +60,8 @@ pub fn yields(plan: &Plan, cell: &mut Cell) -> Yields {
     let none: Vec<Option<Schedule>> = vec![None; streams];
     let mut slice = cell.state.now.slice();
     let entries = plan.shared.library.background.len();
-    let mut y = Yields { all: vec![vec![0.0; streams]; entries], at_once: vec![vec![0.0; streams]; entries], bytes: vec![] };
+    let mut y =
+        Yields { all: vec![vec![0.0; streams]; entries], at_once: vec![vec![0.0; streams]; entries], bytes: vec![] };
     cell.still();
     let hosts = cell.state.hosts.len() as u32;
     for entry in 0..entries {
@@ -106,6 +107,16 @@ impl Measured {
         // streams that stood still have no mean size yet: what fill would make tells
         let of = |s: usize| [self.at.high.bytes[s], *self.yields.bytes.get(s).unwrap_or(&0.0)];
         self.bytes = (0..plan.streams.len()).map(|s| of(s).into_iter().find(|b| *b > 0.0).unwrap_or(0.0)).collect();
+    }
+
+    /// What was measured, in a world of another size: roles keep their shares, so each host does what it did.
+    pub fn resize(&mut self, hosts: usize) {
+        for life in [&mut self.at.high, &mut self.at.low] {
+            let factor = hosts as f64 / life.hosts.max(1) as f64;
+            life.hosts = hosts;
+            life.awake = (life.awake as f64 * factor) as usize;
+            life.natural.iter_mut().for_each(|n| *n *= factor);
+        }
     }
 
     /// Hosts that make natural life the larger part of every rate at its highest point.
@@ -155,7 +166,13 @@ impl Measured {
 
     /// How streams are filled, in order, and what that brings at the highest (or lowest) point of the schedules, where a
     /// part of the population lives.
-    pub fn fill(&self, plan: &Plan, schedules: &[Option<Schedule>], high: bool, awake: f64) -> (Vec<FillPlan>, Vec<Balance>) {
+    pub fn fill(
+        &self,
+        plan: &Plan,
+        schedules: &[Option<Schedule>],
+        high: bool,
+        awake: f64,
+    ) -> (Vec<FillPlan>, Vec<Balance>) {
         let streams = plan.streams.len();
         let mut balance = vec![Balance::default(); streams];
         let life = if high { &self.at.high } else { &self.at.low };

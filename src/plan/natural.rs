@@ -49,11 +49,14 @@ pub struct Life {
 }
 
 /// When it is busiest and when it is quietest, in the week from the start on.
-pub fn moments(atlas: &Atlas, zones: &[jiff::tz::TimeZone], schedules: &[Option<Schedule>], start: Time) -> Moments<Time> {
+pub fn moments(
+    atlas: &Atlas,
+    zones: &[jiff::tz::TimeZone],
+    schedules: &[Option<Schedule>],
+    start: Time,
+) -> Moments<Time> {
     let points = schedules.iter().flatten().map(|s| s.points(start, WEEK));
-    let varies = |p: &crate::schedule::Points| {
-        (p.low.1.per_day_milli as f64) < p.high.1.per_day_milli as f64 * VARIES
-    };
+    let varies = |p: &crate::schedule::Points| (p.low.1.per_day_milli as f64) < p.high.1.per_day_milli as f64 * VARIES;
     let most = points.filter(varies).max_by_key(|p| p.high.1.per_day_milli);
     if let Some(p) = most {
         return Moments { high: p.high.0, low: p.low.0 };

@@ -29,7 +29,8 @@ impl State {
         if awake {
             for (i, what) in self.held.remove(&host).unwrap_or_default().into_iter().enumerate() {
                 // not all timers fire in the same instant
-                let later = Span::us((mix(self.now.0 as u64 ^ host as u64, i as u64 ^ purpose("wake")) % 900_000) as i64);
+                let later =
+                    Span::us((mix(self.now.0 as u64 ^ host as u64, i as u64 ^ purpose("wake")) % 900_000) as i64);
                 self.at(self.now + later, what);
             }
         }
