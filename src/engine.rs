@@ -19,7 +19,8 @@ pub trait Runner: Send {
 }
 
 /// Threads that take cells as they become free.
-pub struct Pool(Option<rayon::ThreadPool>);
+#[derive(Clone)]
+pub struct Pool(Option<Arc<rayon::ThreadPool>>);
 
 impl Pool {
     /// A pool of so many threads; one thread is the caller's own.
@@ -31,7 +32,28 @@ impl Pool {
             return Ok(Pool(None));
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("cells-{i}")).build();
-        pool.map(|p| Pool(Some(p))).map_err(|e| format!("cannot start {threads} threads: {e}"))
+        pool.map(|p| Pool(Some(Arc::new(p)))).map_err(|e| format!("cannot start {threads} threads: {e}"))
+    }
+
+    /// Runs something on a thread of the pool: what it gives to the pool then needs no waking of threads.
+    pub fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        match &self.0 {
+            None => f(),
+            Some(pool) => pool.install(f),
+        }
+    }
+
+    /// Does two things, at the same time where there are threads for it; only from [`Pool::within`].
+    pub fn both(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+        match &self.0 {
+            None => {
+                a();
+                b();
+            }
+            Some(_) => {
+                rayon::join(a, b);
+            }
+        }
     }
 }
 
@@ -76,7 +98,9 @@ pub struct Engine {
 impl Engine {
     /// Cells in steady state at `start`, which is rounded down to a slice.
     pub fn new(plan: Arc<Plan>, start: Time, schedules: Vec<Option<Schedule>>, mut runner: Box<dyn Runner>) -> Engine {
-        let start = Time::of_slice(start.slice());
+        // what collection delivers first happened before
+        let lead = plan.lead_max();
+        let start = Time::of_slice(start.slice() - lead);
         let n = plan.shared.atlas.cells;
         let mut made: Vec<Option<Cell>> = Vec::new();
         made.resize_with(n as usize, || None);
@@ -84,7 +108,12 @@ impl Engine {
         made.par_iter_mut().enumerate().for_each(|(i, c)| *c = Some(Cell::new(plan.clone(), i as u16, start)));
         let mut cells: Vec<Cell> = made.into_iter().flatten().collect();
         runner.run(&mut cells, &|_| {});
-        Engine { plan, cells, schedules, runner, next: start.slice(), mail: vec![], launches: vec![] }
+        let next = start.slice();
+        let mut engine = Engine { plan, cells, schedules, runner, next, mail: vec![], launches: vec![] };
+        for _ in 0..lead {
+            engine.step();
+        }
+        engine
     }
 
     /// The next slice to be played.

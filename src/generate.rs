@@ -83,7 +83,7 @@ pub struct Summary {
 }
 
 struct Writer {
-    out: Box<dyn Write>,
+    out: Box<dyn Write + Send>,
     null: bool,
     hash: Xxh3,
     truth: Option<BufWriter<File>>,
@@ -101,8 +101,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// # Errors
 /// A file that cannot be written, a journal that does not fit. A closed pipe ends the batch without an error.
 pub fn run(mut planned: Planned, options: &Options, begun: Instant) -> anyhow::Result<Summary> {
-    let out: Box<dyn Write> = match &options.output {
-        Output::Stdout => Box::new(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout().lock())),
+    let out: Box<dyn Write + Send> = match &options.output {
+        Output::Stdout => Box::new(BufWriter::with_capacity(BUFFER_BYTES, std::io::stdout())),
         Output::File(p) => {
             let f = File::create(p).with_context(|| format!("cannot write {}", p.display()))?;
             Box::new(BufWriter::with_capacity(BUFFER_BYTES, f))
@@ -124,7 +124,8 @@ pub fn run(mut planned: Planned, options: &Options, begun: Instant) -> anyhow::R
         summary: Summary { threads: options.threads.max(1), ..Summary::default() },
     };
     let pool = Pool::new(options.threads).map_err(anyhow::Error::msg)?;
-    let mut engine = Engine::new(planned.plan.clone(), planned.start, planned.schedules.clone(), Box::new(pool));
+    let runner = Box::new(pool.clone());
+    let mut engine = Engine::new(planned.plan.clone(), planned.start, planned.schedules.clone(), runner);
     if let Some(p) = &options.boot_state {
         let f = File::create(p).with_context(|| format!("cannot write {}", p.display()))?;
         let mut f = BufWriter::new(f);
@@ -135,7 +136,8 @@ pub fn run(mut planned: Planned, options: &Options, begun: Instant) -> anyhow::R
     }
     w.summary.load_seconds = begun.elapsed().as_secs_f64();
     let started = Instant::now();
-    match batch(&mut engine, &mut planned, options, &mut w).and_then(|()| Ok(w.out.flush()?)) {
+    let done = pool.within(|| batch(&mut engine, &pool, &mut planned, options, &mut w));
+    match done.and_then(|()| Ok(w.out.flush()?)) {
         // whoever read the pipe has enough
         Err(e) if e.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) => {}
         other => other?,
@@ -148,7 +150,13 @@ pub fn run(mut planned: Planned, options: &Options, begun: Instant) -> anyhow::R
     Ok(w.summary)
 }
 
-fn batch(engine: &mut Engine, planned: &mut Planned, options: &Options, w: &mut Writer) -> anyhow::Result<()> {
+fn batch(
+    engine: &mut Engine,
+    pool: &Pool,
+    planned: &mut Planned,
+    options: &Options,
+    w: &mut Writer,
+) -> anyhow::Result<()> {
     let start = engine.now();
     let plan = planned.plan.clone();
     let sources: Vec<String> = plan.streams.iter().map(|s| plan.feeds[s.feed].source.id.clone()).collect();
@@ -156,6 +164,8 @@ fn batch(engine: &mut Engine, planned: &mut Planned, options: &Options, w: &mut 
     let mut totals = (0u64, 0u64);
     let mut journal = options.journal.iter().peekable();
     let mut ended = false;
+    // what a slice brought is written while the next one is played
+    let mut brought: Vec<Vec<Vec<Batch>>> = engine.cells.iter().map(|c| c.out.clone()).collect();
     while w.left > 0 && !ended {
         if options.limits.span.is_some_and(|d| engine.now().0 - start.0 >= d.0) {
             break;
@@ -167,20 +177,23 @@ fn batch(engine: &mut Engine, planned: &mut Planned, options: &Options, w: &mut 
         for l in planned.director.due(end, engine.running().len(), totals) {
             engine.launch(l);
         }
-        engine.step();
-        for (s, n) in by_source.iter_mut().enumerate() {
+        let mut written = Ok(());
+        pool.both(|| engine.step(), || written = w.slice(&brought, &mut by_source));
+        written?;
+        for (c, out) in engine.cells.iter_mut().zip(&mut brought) {
+            std::mem::swap(&mut c.out, out);
+        }
+        for s in 0..sources.len() {
             let c = engine.counted(s);
             totals.0 += c.records;
             totals.1 += c.attack;
-            for c in &engine.cells {
-                *n += w.batch(&c.out[s][0])?;
-            }
         }
         if options.until_done && engine.quiet() && planned.director.started > 0 && engine.slice() > start.slice() + 300
         {
             break;
         }
     }
+    w.slice(&brought, &mut by_source)?;
     for (s, n) in sources.into_iter().zip(by_source) {
         *w.summary.by_source.entry(s).or_default() += n;
     }
@@ -218,6 +231,16 @@ fn replay(engine: &mut Engine, planned: &mut Planned, e: &Entry) -> anyhow::Resu
 }
 
 impl Writer {
+    /// Writes what a slice brought: streams in their order, in each the cells in theirs.
+    fn slice(&mut self, brought: &[Vec<Vec<Batch>>], by_source: &mut [u64]) -> anyhow::Result<()> {
+        for (s, n) in by_source.iter_mut().enumerate() {
+            for cell in brought {
+                *n += self.batch(&cell[s][0])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the messages of a batch; returns the records written.
     fn batch(&mut self, b: &Batch) -> anyhow::Result<u64> {
         let mut records = 0;

@@ -5,6 +5,8 @@
 
 pub mod calibrate;
 pub mod knowledge;
+pub mod natural;
+pub mod population;
 mod report;
 pub mod streams;
 
@@ -14,8 +16,10 @@ pub use knowledge::{Knowledge, load};
 pub use report::Report;
 
 use crate::cell;
+use crate::config::Scale;
 use crate::config::{Clock, Config, Name, Start};
 use crate::director::{Choice, Director, When};
+use crate::plan::calibrate::Measured;
 use crate::rng::{mix, purpose};
 use crate::schedule::Schedule;
 use crate::sink::{DeliveryInfo, SinkSpec};
@@ -75,10 +79,14 @@ pub struct Extra {
     pub run: String,
     /// First record numbers by host name and channel, from an earlier run.
     pub numbers: Vec<(String, String, u64)>,
+    /// Least boot id and logon id by host name, from an earlier run.
+    pub ids: Vec<(String, u16, u64)>,
     /// Members of roles of the command's scenarios.
     pub cast: Vec<(Box<str>, Box<str>)>,
     /// Truth lines for all records, in every delivery.
     pub truth_all: bool,
+    /// The report is to be read: what costs a second or two to find out is found out.
+    pub whole_report: bool,
 }
 
 /// Hosts of a world without rates from which its size would follow.
@@ -115,21 +123,32 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     if !p.is_empty() {
         return Err(p);
     }
+    let scaled: Vec<bool> = config.streams.iter().map(|s| s.rate.is_some() && s.scale == Scale::Hosts).collect();
     let make = |atlas: atlas::Atlas,
                 library: crate::world::program::Library,
                 resolved: streams::Resolved,
                 policy_of: Vec<u8>| {
         let shared = share(&config, knowledge, atlas, library, &resolved, extra, start);
-        streams::cell_plan(shared, resolved, policies.0.clone(), policy_of, extra)
+        streams::cell_plan(shared, resolved, policies.0.clone(), policy_of, knowledge, extra, start)
     };
     let schedules: Vec<Option<Schedule>> =
         config.streams.iter().map(|s| s.rate.as_ref().map(|(shape, _)| Schedule::new(start, shape.clone()))).collect();
+    // the quietest moment matters where a schedule or a reader asks for it
+    let low = extra.whole_report
+        || schedules.iter().flatten().any(|s| {
+            let p = s.points(start, natural::WEEK);
+            p.low.1 != p.high.1
+        });
     let mut of = resolved.of.clone();
     let mut cells = make(atlas, library.clone(), resolved, policies.1);
-    let mut measured = calibrate::measure(&cells, start);
+    let filled = schedules.iter().any(Option::is_some) || extra.whole_report;
+    let mut measured = Measured::default();
+    if filled {
+        measured.measure(&cells, &schedules, start, low);
+    }
     // without a number the population follows the rates: natural life is to be the larger part at busy hours
     if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
-        hosts = measured.hosts_for(&schedules, start);
+        hosts = measured.hosts_for(&schedules);
         let atlas = build(hosts, &mut library).map_err(|e| Problems(e.0))?;
         let mut p = Problems::new();
         let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
@@ -137,15 +156,30 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
         let (Some(resolved), Some(policies)) = (resolved, policies) else { return Err(p) };
         of = resolved.of.clone();
         cells = make(atlas, library, resolved, policies.1);
-        measured = calibrate::measure(&cells, start);
+        measured.resize(cells.shared.atlas.hosts.len());
     }
     for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {
         s.mean_bytes = (*bytes as u64).max(1);
     }
-    let (fill, balance) = measured.fill(&cells, &schedules, start);
-    cells.fill = fill;
-    report::check_rates(&config, &balance, &mut p);
-    let report = Report::new(&config, &cells, &measured, &balance, &schedules, start);
+    let mut sides = natural::Moments::default();
+    if filled {
+        let controller: Vec<bool> = streams::roles(&cells.shared.atlas, knowledge, |r| r.controller);
+        let ranks = population::ranks(&cells.shared.atlas, &controller);
+        cells.power = population::power(&scaled, &measured, &schedules, ranks);
+        let awake = |high: bool| match &cells.power {
+            Some(p) => p.share(|s| schedules[s].as_ref().map(|x| natural::rate(x, high))),
+            None => 1.0,
+        };
+        let (fill, high) = measured.fill(&cells, &schedules, true, awake(true));
+        let (_, at_low) = measured.fill(&cells, &schedules, false, awake(false));
+        cells.fill = fill;
+        report::check_rates(&config, &high, &mut p);
+        if low && p.is_empty() {
+            report::check_rates(&config, &at_low, &mut p);
+        }
+        sides = natural::Moments { high, low: at_low };
+    }
+    let report = Report::new(&config, &cells, &measured, &sides, &schedules, start, extra.whole_report && p.is_empty());
     let cells = Arc::new(cells);
     let (sinks, deliveries, routes, truth) = streams::deliveries(&mut config, &cells, &of, start, &mut p);
     let director = director(&config, choices, start, extra);
@@ -164,7 +198,9 @@ fn share(
     let servers: Vec<_> = knowledge.servers(&mut library);
     let habits = crate::world::habit::Index::new(&atlas, &library, config.seed, start, &servers);
     let zones = atlas.sites.iter().map(|s| crate::schedule::zone(&s.tz).unwrap_or(jiff::tz::TimeZone::UTC)).collect();
+    let ids = streams::ids(&atlas, extra);
     Arc::new(Shared {
+        ids,
         casting: Casting::new(&atlas),
         atlas,
         library,
@@ -186,7 +222,7 @@ fn choices(config: &Config, knowledge: &Knowledge, extra: &Extra, p: &mut Proble
             for (i, s) in knowledge.attacks() {
                 if id == "all" || matches(id, &s.id) {
                     let cast = extra.cast.clone();
-                    options.push(Choice { scenario: i, weight: 1, choices: Choices { cast, vars: vec![] } });
+                    options.push(Choice { scenario: i, weight: 1, choices: Choices { cast, ..Choices::default() } });
                 }
             }
             if options.len() == before {

@@ -13,6 +13,7 @@ mod logon;
 mod net;
 mod objects;
 mod play;
+pub mod power;
 mod proc;
 pub mod program;
 pub mod state;

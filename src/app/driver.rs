@@ -117,8 +117,11 @@ impl Driver {
             }
         }
         self.board.update(engine.now(), instances(&engine), pace.is_paused(), pace.readings());
-        if let Some((m, mut j)) = self.state.take() {
+        if let Some((mut m, mut j)) = self.state.take() {
             j.write(engine.now(), Command::End)?;
+            for h in engine.cells.iter().flat_map(|c| &c.state.hosts) {
+                m.host(h.id.0 as usize, h.boot_id, h.luid);
+            }
             m.end()?;
         }
         if let Some(mut f) = truth_file {
@@ -270,10 +273,18 @@ fn truth_messages(from: &Batch, to: &mut Batch) {
     }
 }
 
+/// Slices between two notes of the hosts' boot and logon ids: a second.
+const IDS_EVERY: i64 = 100;
+
 fn record_numbers(m: &mut Manifest, engine: &Engine, at: Time) -> anyhow::Result<()> {
     for c in &engine.cells {
         for (host, channel, first, last) in c.numbered() {
             m.records(at, host.0 as usize, channel, (first, last), last - first + 1)?;
+        }
+        if engine.slice() % IDS_EVERY == 0 {
+            for h in &c.state.hosts {
+                m.host(h.id.0 as usize, h.boot_id, h.luid);
+            }
         }
     }
     Ok(())

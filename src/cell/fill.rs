@@ -2,10 +2,14 @@
 //!
 //! First come streams that have no kind of activity of their own: their fill makes records in other streams too,
 //! and these count there. Then each other stream is filled with kinds that it alone records.
+//!
+//! What is filled is the slice in which records that happen now are released: this one, or a later one where collection
+//! is late. Bytes are counted as they were written; those of records that still wait are taken at their mean, and what that
+//! is wrong by is put right in the next slice.
 
 use crate::cell::{Cell, Plan};
 use crate::rng::mix;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Unit};
 use crate::time::{SLICE, Span, Time};
 
 /// How one stream is filled.
@@ -21,66 +25,50 @@ pub struct FillPlan {
 
 /// Tries in a row without a record before a slice is given up: nobody who could make one is there.
 const TRIES_MAX: u32 = 64;
+/// Records after which a cell's own mean size is believed.
+const SIZES_MIN: u64 = 64;
 
 impl Cell {
     pub(super) fn fill(&mut self, plan: &Plan, slice: i64, schedules: &[Option<Schedule>]) {
-        let end = Time::of_slice(slice + 1);
-        // what is released in this slice without fill
-        let mut released = vec![0u64; plan.streams.len()];
-        for (s, schedule) in schedules.iter().enumerate() {
-            let Some(schedule) = schedule else { continue };
-            let due = self.due(plan, s, schedule, end);
-            released[s] = due;
-        }
         for f in &plan.fill {
             let Some(schedule) = &schedules[f.stream] else { continue };
-            let due = released[f.stream];
-            let have = self.counted[f.stream] + self.in_slice(plan, f.stream, slice, schedule);
-            let mut need = due as i64 - have as i64;
+            let due = self.due(plan, f.stream, schedule, slice);
             let mut misses = 0;
-            while need > 0 && misses < TRIES_MAX {
-                let made = self.fill_one(plan, f, slice);
-                if made == 0 {
-                    misses += 1;
-                    continue;
+            loop {
+                let have = self.have(plan, f.stream, schedule);
+                if have >= due || misses == TRIES_MAX {
+                    self.starved[f.stream] += due.saturating_sub(have);
+                    break;
                 }
-                misses = 0;
-                need -=
-                    if Cell::in_bytes(schedule) { (made * self.mean_size(plan, f.stream)) as i64 } else { made as i64 };
-            }
-            if need > 0 {
-                self.starved[f.stream] += need as u64;
-            }
-        }
-        for s in 0..plan.streams.len() {
-            if let Some(schedule) = &schedules[s] {
-                self.counted[s] += self.in_slice(plan, s, slice, schedule);
+                misses = if self.fill_one(plan, f, slice) == 0 { misses + 1 } else { 0 };
             }
         }
     }
 
-    /// What a slice will release for a stream, in its schedule's unit.
-    fn in_slice(&self, plan: &Plan, stream: usize, slice: i64, schedule: &Schedule) -> u64 {
-        let s = &plan.streams[stream];
-        let records = self
-            .wheel
-            .each(slice)
-            .filter(|p| p.feed as usize == s.feed)
-            .filter(|p| {
-                let f = self.state.facts.get(p.fact);
-                s.hosts[self.state.host_id(f.host).0 as usize] && (!s.attack_only || f.tag != 0)
-            })
-            .count() as u64;
-        if Cell::in_bytes(schedule) { records * self.mean_size(plan, stream) } else { records }
+    /// What is due of a stream here by the end of the slice that is filled, in the schedule's unit.
+    fn due(&mut self, plan: &Plan, stream: usize, schedule: &Schedule, slice: i64) -> u64 {
+        let end = Time::of_slice(self.target(plan.streams[stream].feed, slice) + 1);
+        let cursor = self.cursors[stream].get_or_insert_with(|| schedule.cursor());
+        let total = cursor.due(schedule, end);
+        plan.streams[stream].division.share(total, self.state.cell as usize)
+    }
+
+    /// What of a stream was released and will be by the end of the slice that is filled.
+    fn have(&self, plan: &Plan, stream: usize, schedule: &Schedule) -> u64 {
+        let (records, bytes) = self.sizes[stream];
+        match schedule.unit() {
+            Unit::Records => records + self.planned[stream],
+            Unit::Bytes => bytes + self.planned[stream] * self.mean_size(plan, stream),
+        }
     }
 
     /// Mean bytes of a record of a stream's first delivery: as made so far here, before that as the plan expects.
     fn mean_size(&self, plan: &Plan, stream: usize) -> u64 {
         let (records, bytes) = self.sizes[stream];
-        if records < 64 { plan.streams[stream].mean_bytes } else { bytes / records }
+        if records < SIZES_MIN { plan.streams[stream].mean_bytes } else { bytes / records }
     }
 
-    /// Lets one program somewhere do one thing; returns the records of the stream it made in this slice.
+    /// Lets one program somewhere do one thing; returns the records of the stream it made in the slice that is filled.
     fn fill_one(&mut self, plan: &Plan, f: &FillPlan, slice: i64) -> u64 {
         let n = self.state.hosts.len() as u64;
         if n == 0 {
@@ -89,7 +77,7 @@ impl Cell {
         let stream = &plan.streams[f.stream];
         let host = self.fill_rng.below(n) as u32;
         let id = self.state.host_id(host);
-        if !stream.hosts[id.0 as usize] || !self.state.hosts[host as usize].on {
+        if !stream.hosts[id.0 as usize] || !self.state.hosts[host as usize].up() {
             return 0;
         }
         let boot = self.state.atlas().host(id).boot as usize;
@@ -99,9 +87,14 @@ impl Cell {
         }
         let entry = entries[self.fill_rng.weighted(cumulative)];
         let seed = mix(self.fill_rng.u64(), slice as u64);
-        let release = Time::of_slice(slice) + Span(self.fill_rng.below(SLICE.0 as u64) as i64);
+        let within = Span(self.fill_rng.below(SLICE.0 as u64) as i64);
+        let event = Time::of_slice(slice) + within;
+        if plan.mobile[id.0 as usize] && !self.in_reach(plan, stream.feed, host, event) {
+            return 0;
+        }
+        let release = Time::of_slice(self.target(stream.feed, slice)) + within;
         let now = self.state.now;
-        self.state.now = release;
+        self.state.now = event;
         self.state.filling = true;
         let ran = self.state.background(host, entry, seed);
         self.state.filling = false;

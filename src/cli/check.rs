@@ -25,7 +25,7 @@ impl Args {
     pub(crate) fn run(self) -> Outcome {
         let (config, knowledge) = self.common.load(&self.common.layers().or_run(None))?;
         let wall = crate::app::wall();
-        let extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
+        let extra = Extra { now: Some(Time(wall)), run: run_id(wall), whole_report: true, ..Extra::default() };
         let planned = plan(config, &knowledge, &extra)?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&planned.report).expect("a report is JSON"));

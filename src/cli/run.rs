@@ -64,6 +64,7 @@ impl Args {
         {
             for name in saved.hosts.keys() {
                 let begin = saved.begin(name).unwrap_or_default();
+                extra.ids.push((name.clone(), begin.boot_id, begin.logon_id));
                 extra.numbers.extend(begin.records.into_iter().map(|(c, n)| (name.clone(), c, n)));
             }
         }

@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 use crate::cell::Plan;
 use crate::config::{Config, Profile};
 use crate::plan::calibrate::{Balance, Measured};
+use crate::plan::natural::{self, Life, Moments};
 use crate::schedule::Schedule;
-use crate::time::{Span, Time};
+use crate::time::Time;
 use crate::yaml::Problems;
 
 /// One stream's line.
@@ -20,22 +21,36 @@ pub struct StreamLine {
     pub hosts: usize,
     /// Lowest, mean and highest rate, records per second; none without a schedule.
     pub rates: Option<[f64; 3]>,
-    /// Records per second without fill.
-    pub natural: f64,
-    /// Share of fill at the lowest and at the highest rate.
-    pub fill: [f64; 2],
-    /// Mean bytes of a record of the first delivery.
-    pub bytes: f64,
-    /// Bytes per hour at the lowest and at the highest rate.
-    pub bytes_per_hour: [f64; 2],
+    /// At the lowest and at the highest point of its schedule; without a schedule, or with a constant one, when the
+    /// organisation sleeps and when it works.
+    pub points: [Point; 2],
     /// Sinks, with their encodings.
     pub to: Vec<String>,
-    /// Natural mix: event id and share, most first.
-    pub mix: Vec<(String, f64)>,
     /// Place in the order of fill, from 1; none without fill.
     pub fill_order: Option<usize>,
     /// Fill makes kinds that only this stream records.
     pub own_kinds: bool,
+}
+
+/// A stream at one moment.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Point {
+    /// When.
+    pub time: String,
+    /// Hosts that are awake.
+    pub awake: usize,
+    /// Records per second.
+    pub rate: f64,
+    /// Of these, natural life.
+    pub natural: f64,
+    /// Share of fill.
+    pub fill: f64,
+    /// Mean bytes of a record of the first delivery.
+    pub bytes: f64,
+    /// Bytes per hour.
+    pub bytes_per_hour: f64,
+    /// Mix: event id and share, most first.
+    pub mix: Vec<(String, f64)>,
 }
 
 /// What `check` prints.
@@ -66,9 +81,10 @@ impl Report {
         config: &Config,
         plan: &Plan,
         m: &Measured,
-        balance: &[Balance],
+        sides: &Moments<Vec<Balance>>,
         schedules: &[Option<Schedule>],
         start: Time,
+        whole: bool,
     ) -> Report {
         let atlas = &plan.shared.atlas;
         let population = atlas
@@ -76,11 +92,36 @@ impl Report {
             .iter()
             .enumerate()
             .map(|(i, r)| (r.to_string(), atlas.hosts.iter().filter(|h| h.role as usize == i).count()));
+        // what is printed is what was lived with fill, not what it should come to
+        let lived = whole.then(|| Moments {
+            high: natural::measure_filled(plan, schedules, m.at.high.time),
+            low: natural::measure_filled(plan, schedules, m.at.low.time),
+        });
+        let point = |i: usize, high: bool| {
+            let pick = |x: &'_ Moments<Life>| if high { x.high.clone() } else { x.low.clone() };
+            let Some(balance) = (if high { &sides.high } else { &sides.low }).get(i) else { return Point::default() };
+            let life = lived.as_ref().map_or_else(|| pick(&m.at), pick);
+            let rate = if schedules[i].is_some() { balance.asked } else { life.natural[i] };
+            let fill = match (&lived, schedules[i].is_some()) {
+                (_, false) => 0.0,
+                (Some(_), _) => life.fill[i] / life.natural[i].max(1e-9),
+                (None, _) => (1.0 - balance.natural / rate.max(1e-9)).clamp(0.0, 1.0),
+            };
+            let bytes = if life.bytes[i] > 0.0 { life.bytes[i] } else { m.bytes[i] };
+            Point {
+                time: life.time.to_string(),
+                awake: life.awake,
+                rate,
+                natural: rate * (1.0 - fill),
+                fill,
+                bytes,
+                bytes_per_hour: rate * bytes * 3600.0,
+                mix: life.mix[i].clone(),
+            }
+        };
         let line = |(i, s): (usize, &crate::cell::StreamPlan)| {
-            let points = schedules[i].as_ref().map(|x| (x, x.points(start, Span::s(7 * 86_400))));
+            let points = schedules[i].as_ref().map(|x| (x, x.points(start, natural::WEEK)));
             let rates = points.map(|(x, p)| [p.low.1, p.mean, p.high.1].map(|r| m.records(x, r, i)));
-            let share = |rate: f64| if rate > 0.0 { ((rate - m.natural[i]) / rate).clamp(0.0, 1.0) } else { 0.0 };
-            let [low, _, high] = rates.unwrap_or([m.natural[i]; 3]);
             let sinks =
                 |d: &crate::config::Delivery| config.sinks.get(d.sink).map_or("", |s| s.name.as_str()).to_owned();
             StreamLine {
@@ -88,17 +129,13 @@ impl Report {
                 source: plan.feeds[s.feed].source.id.clone(),
                 hosts: s.hosts.iter().filter(|h| **h).count(),
                 rates,
-                natural: balance[i].natural,
-                fill: if rates.is_some() { [share(low), share(high)] } else { [0.0; 2] },
-                bytes: m.bytes[i],
-                bytes_per_hour: [low, high].map(|r| r * m.bytes[i] * 3600.0),
+                points: [point(i, false), point(i, true)],
                 to: config.streams[i]
                     .to
                     .iter()
                     .zip(&s.deliveries)
                     .map(|(d, p)| format!("{}:{}", sinks(d), p.writer.encoding.name()))
                     .collect(),
-                mix: m.mix[i].clone(),
                 fill_order: plan.fill.iter().position(|f| f.stream == i).map(|n| n + 1),
                 own_kinds: plan.fill.iter().any(|f| f.stream == i && f.own),
             }
@@ -204,55 +241,58 @@ impl fmt::Display for Report {
             self.policy,
             if self.collection == Profile::Lab { "lab" } else { "product" }
         )?;
-        let mut table = vec![
-            [
-                "stream",
-                "source",
-                "hosts",
-                "rate/s low..high",
-                "natural/s",
-                "fill low..high",
-                "bytes",
-                "per hour",
-                "fill order",
-                "to",
-            ]
-            .map(String::from),
-        ];
+        let heads = ["stream", "source", "hosts", "rate/s low..high", "fill order", "to"];
+        let mut table = vec![heads.map(String::from).to_vec()];
         for s in &self.streams {
             let span = |a: String, b: String| if a == b { a } else { format!("{a}..{b}") };
-            table.push([
+            table.push(vec![
                 s.name.clone(),
                 s.source.clone(),
                 s.hosts.to_string(),
                 s.rates.map_or("natural".into(), |r| span(figure(r[0]), figure(r[2]))),
-                figure(s.natural),
-                span(format!("{:.0}%", s.fill[0] * 100.0), format!("{:.0}%", s.fill[1] * 100.0)),
-                format!("{:.0}", s.bytes),
-                span(bytes(s.bytes_per_hour[0]), bytes(s.bytes_per_hour[1])),
                 s.fill_order
                     .map_or("-".into(), |n| format!("{n}{}", if s.own_kinds { " own kinds" } else { " shared" })),
                 s.to.join(", "),
             ]);
         }
-        let width: Vec<usize> =
-            (0..table[0].len()).map(|c| table.iter().map(|r| r[c].chars().count()).max().unwrap_or(0)).collect();
-        for row in &table {
-            let mut line = String::new();
-            for (cell, w) in row.iter().zip(&width) {
-                write!(line, "{cell:w$}  ")?;
+        columns(f, &table)?;
+        let heads = ["", "stream", "awake", "rate/s", "natural/s", "fill", "bytes", "per hour", "mix"];
+        let mut table = vec![heads.map(String::from).to_vec()];
+        for (i, which) in ["low", "high"].iter().enumerate() {
+            for s in &self.streams {
+                let p = &s.points[i];
+                let top: Vec<String> = p.mix.iter().take(7).map(|(id, n)| format!("{id} {:.0}%", n * 100.0)).collect();
+                table.push(vec![
+                    format!("{which} {}", p.time.get(..16).unwrap_or("")),
+                    s.name.clone(),
+                    p.awake.to_string(),
+                    figure(p.rate),
+                    figure(p.natural),
+                    format!("{:.0}%", p.fill * 100.0),
+                    format!("{:.0}", p.bytes),
+                    bytes(p.bytes_per_hour),
+                    top.join(" "),
+                ]);
             }
-            writeln!(f, "{}", line.trim_end())?;
         }
-        for s in &self.streams {
-            let top: Vec<String> = s.mix.iter().take(8).map(|(id, n)| format!("{id} {:.0}%", n * 100.0)).collect();
-            if !top.is_empty() {
-                writeln!(f, "mix      {}: {}", s.name, top.join(", "))?;
-            }
-        }
+        columns(f, &table)?;
         for w in &self.warnings {
             writeln!(f, "note     {w}")?;
         }
         Ok(())
     }
+}
+
+/// Prints rows in columns that are as wide as they need to be.
+fn columns(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
+    let wide = |c: usize| table.iter().map(|r| r[c].chars().count()).max().unwrap_or(0);
+    let width: Vec<usize> = (0..table[0].len()).map(wide).collect();
+    for row in table {
+        let mut line = String::new();
+        for (cell, w) in row.iter().zip(&width) {
+            write!(line, "{cell:w$}  ")?;
+        }
+        writeln!(f, "{}", line.trim_end())?;
+    }
+    Ok(())
 }

@@ -108,10 +108,10 @@ fn feed(r: &mut Resolved, source: &Arc<Source>, config: &Config) -> usize {
     let collect = match (config.collection, source.platform) {
         (Profile::Lab, _) => Collect::Lab,
         (Profile::Product, _) if source.id.starts_with("defender.") => {
-            Collect::Batches { period: Span::s(60), least: Span::s(45) }
+            Collect::Product { least: Span::s(20), most: Span::s(75) }
         }
-        (Profile::Product, Platform::Cloud) => Collect::Batches { period: Span::s(300), least: Span::s(120) },
-        (Profile::Product, _) => Collect::Batches { period: Span::s(5), least: Span::ms(300) },
+        (Profile::Product, Platform::Cloud) => Collect::Product { least: Span::s(120), most: Span::s(420) },
+        (Profile::Product, _) => Collect::Product { least: Span::ms(300), most: Span::s(6) },
     };
     r.feeds.push(Feed { source: source.clone(), channel, collect, streams: vec![] });
     r.feeds.len() - 1
@@ -258,8 +258,12 @@ pub(super) fn cell_plan(
     r: Resolved,
     policies: Vec<Arc<SensorPolicy>>,
     policy_of: Vec<u8>,
+    knowledge: &Knowledge,
     extra: &Extra,
+    start: Time,
 ) -> cell::Plan {
+    let mobile = roles(&shared.atlas, knowledge, |r| r.tags.iter().any(|t| &**t == "mobile"));
+    let mobile = shared.atlas.hosts.iter().map(|h| mobile[h.role as usize]).collect();
     let numbers = numbers(&shared.atlas, &r.channels, extra);
     cell::Plan {
         shared,
@@ -271,7 +275,30 @@ pub(super) fn cell_plan(
         policy_of,
         fill: vec![],
         numbers,
+        power: None,
+        mobile,
+        start,
     }
+}
+
+/// What is true of each role of the atlas, by the world's data.
+pub(super) fn roles(
+    atlas: &Atlas,
+    knowledge: &Knowledge,
+    is: impl Fn(&crate::world::atlas::data::RoleData) -> bool,
+) -> Vec<bool> {
+    let of = |name: &str| knowledge.world.roles.iter().find(|r| *r.id == *name);
+    atlas.roles.iter().map(|r| of(r).is_some_and(&is)).collect()
+}
+
+/// Boot ids and logon ids go on where an earlier run ended; empty where there was none.
+pub(super) fn ids(atlas: &Atlas, extra: &Extra) -> Vec<(u16, u64)> {
+    if extra.ids.is_empty() {
+        return vec![];
+    }
+    let known: std::collections::BTreeMap<&str, (u16, u64)> =
+        extra.ids.iter().map(|(h, boot, logon)| (h.as_str(), (*boot, *logon))).collect();
+    atlas.hosts.iter().map(|h| known.get(&*h.fqdn).copied().unwrap_or_default()).collect()
 }
 
 /// Record numbers go on where an earlier run ended; a host it did not have starts at 1.

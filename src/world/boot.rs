@@ -9,7 +9,7 @@ use crate::world::fact::Facts;
 use crate::world::host::{
     Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, Parent, Proc, SYSTEM_LUID, Session, Snap,
 };
-use crate::world::state::{Shared, State, Tag};
+use crate::world::state::{Handle, Shared, State, Tag};
 use crate::world::texts::{TextId, Texts};
 
 impl State {
@@ -35,8 +35,10 @@ impl State {
             started: 0,
             now,
             filling: false,
+            held: Default::default(),
             offsets: (vec![], Time(i64::MIN)),
-            shared: Some(shared.clone()),
+            shared: Some(Handle::new(shared.clone())),
+            spare: Default::default(),
         };
         for id in range {
             let h = booted(&shared, &mut s.texts, HostId(id), now);
@@ -81,8 +83,14 @@ impl State {
 
     /// Attaches what is shared to a state that was loaded.
     pub fn attach(&mut self, shared: Arc<Shared>) {
-        self.shared = Some(shared);
+        self.shared = Some(Handle::new(shared));
     }
+}
+
+/// Logon ids that a machine has handed out by an instant: they grow by more than any run hands out, so that a later run
+/// begins above an earlier one; after two months they begin again, as they do with a boot.
+fn of_clock(now: Time) -> u64 {
+    now.second().rem_euclid(60 * 86_400) as u64 * 0x180
 }
 
 /// A host as it stands some time after its boot.
@@ -91,14 +99,18 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     let a = atlas.host(id);
     let boot = &atlas.boots[a.boot as usize];
     let mut rng = Rng::of(shared.seed, id.0 as u64, purpose("boot"));
+    // where no earlier run is known, the clock goes on between them
+    let least = shared.ids.get(id.0 as usize).copied().unwrap_or_default();
     let mut h = Host {
         id,
         booted: a.booted,
-        boot_id: a.boot_id,
-        luid: 0x2_0000,
+        boot_id: a.boot_id.max(least.0),
+        luid: least.1.max(0x2_0000 + of_clock(now)),
         rng: Rng::of(shared.seed, id.0 as u64, purpose("life")),
         ports: [rng.below(16_384) as u16, rng.below(16_384) as u16],
         on: true,
+        load: 1.0,
+        kept_until: crate::world::power::NEVER,
         ..Host::default()
     };
     let fixed =
@@ -238,5 +250,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     let minutes = ((now - a.booted).0 / 60_000_000_000).max(1) as u64;
     h.sequence += minutes * (2 + mix(shared.seed, id.0 as u64) % 3);
     h.luid += minutes * 0x600;
+    if least.0 == 0 {
+        h.sequence += now.second().rem_euclid(30 * 86_400) as u64 / 10;
+    }
     h
 }

@@ -165,6 +165,12 @@ pub struct Host {
     pub boot_slots: u16,
     /// Runs now.
     pub on: bool,
+    /// Sleeps, because the population follows a schedule.
+    pub parked: bool,
+    /// Until then it does not go to sleep.
+    pub kept_until: Time,
+    /// Part of what it would do that it does: the load of a host that never sleeps follows the others.
+    pub load: f32,
     /// Recently used pids are not given out again at once.
     pub recent: [u32; 8],
 }

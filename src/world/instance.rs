@@ -215,13 +215,29 @@ fn letters(rng: &mut Rng, n: usize, from: &[u8]) -> String {
 
 /// Random hexadecimal digits.
 pub fn hex(rng: &mut Rng, n: usize) -> String {
-    letters(rng, n, b"0123456789abcdef")
+    let mut out = String::with_capacity(n);
+    push_hex(rng, n, &mut out);
+    out
+}
+
+/// Appends random hexadecimal digits.
+pub fn push_hex(rng: &mut Rng, n: usize, out: &mut String) {
+    out.extend((0..n).map(|_| b"0123456789abcdef"[rng.below(16) as usize] as char));
 }
 
 /// A random GUID, version 4, lower case, without braces.
 pub fn guid(rng: &mut Rng) -> String {
+    let mut out = String::with_capacity(36);
+    push_guid(rng, &mut out);
+    out
+}
+
+/// Appends a GUID as [`guid`] makes it.
+pub fn push_guid(rng: &mut Rng, out: &mut String) {
+    use std::fmt::Write;
     let (a, b) = (rng.u64(), rng.u64());
-    format!(
+    write!(
+        out,
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
         a >> 32,
         (a >> 16) & 0xffff,
@@ -229,6 +245,7 @@ pub fn guid(rng: &mut Rng) -> String {
         0x8000 | (b >> 50) & 0x3fff,
         b & 0xffff_ffff_ffff
     )
+    .expect("a String");
 }
 
 /// The alternative that a text given by a user stands for.

@@ -304,7 +304,10 @@ impl State {
     /// An account logs on to a host of ours, or fails to.
     pub(super) fn log_on(&mut self, l: LogOn) {
         let Some(host) = self.local(l.host) else { return };
-        if !self.hosts[host as usize].on {
+        if l.tag.is_some() {
+            self.rouse(host);
+        }
+        if !self.hosts[host as usize].up() {
             return;
         }
         let tag = l.tag.map_or(0, |t| self.tag(t));

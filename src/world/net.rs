@@ -117,11 +117,18 @@ impl State {
         if snap.pid <= 4 {
             return;
         }
+        use std::fmt::Write;
+        let mut scratch = self.text();
         let own = self.texts.get(snap.path);
         let path = if own.is_empty() { &*self.image(snap.image).path } else { own };
         let volume = self.atlas().host(self.host_id(host)).volume;
-        let tail = path.get(2..).unwrap_or("").to_ascii_lowercase();
-        let id = self.texts.keep(&format!(r"\device\harddiskvolume{volume}{tail}"));
+        let mut text = std::mem::take(&mut scratch);
+        write!(text, r"\device\harddiskvolume{volume}").expect("a String");
+        let from = text.len();
+        text.push_str(path.get(2..).unwrap_or(""));
+        text[from..].make_ascii_lowercase();
+        let id = self.texts.keep(&text);
+        self.text_back(text);
         self.facts.get_mut(i).extra.push((Field::ProcDevice, Val::Text(id)));
     }
 
@@ -138,7 +145,10 @@ impl State {
         bytes: (u64, u64),
     ) {
         let Some(host) = self.local(host) else { return };
-        if !self.hosts[host as usize].on || !self.wants(Kind::NetworkAccept) {
+        if tag.is_some() {
+            self.rouse(host);
+        }
+        if !self.hosts[host as usize].up() || !self.wants(Kind::NetworkAccept) {
             return;
         }
         let tag = tag.map_or(0, |t| self.tag(t));

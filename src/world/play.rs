@@ -210,7 +210,10 @@ impl State {
     /// Plays a script on a host of ours, under a session when one was opened for it.
     pub fn play(&mut self, p: Play, session: Option<(u64, Span)>) {
         let Some(host) = self.local(p.host) else { return };
-        if !self.hosts[host as usize].on {
+        if p.inst.attack {
+            self.rouse(host);
+        }
+        if !self.hosts[host as usize].up() {
             if let Some(home) = p.home {
                 self.send_cell(home, self.now, Body::Done { inst: p.inst.id, step: p.step });
             }
@@ -245,7 +248,7 @@ impl State {
             luid,
             seed: p.seed,
             rng: Rng::of(p.seed, 0, purpose("task")),
-            frames: vec![Frame { script: p.script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }],
+            frames: self.frames(p.script),
             file: TextId::EMPTY,
             handle: Default::default(),
             home,
@@ -355,8 +358,33 @@ impl State {
                 self.tasks.len() as u32 - 1
             }
         };
-        self.tasks[i as usize] = Some(Box::new(task));
+        let task = match self.spare.tasks.pop() {
+            Some(mut kept) => {
+                *kept = task;
+                kept
+            }
+            None => Box::new(task),
+        };
+        self.tasks[i as usize] = Some(task);
         self.step_task(i);
+    }
+
+    /// The frames of a task that begins with a script.
+    pub fn frames(&mut self, script: ScriptId) -> Vec<Frame> {
+        let mut frames = self.spare.frames.pop().unwrap_or_default();
+        frames.push(Frame { script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None });
+        frames
+    }
+
+    /// An empty text to put something together in; [`State::text_back`] takes it back.
+    pub fn text(&mut self) -> String {
+        self.spare.texts.pop().unwrap_or_default()
+    }
+
+    /// Takes back what [`State::text`] gave.
+    pub fn text_back(&mut self, mut text: String) {
+        text.clear();
+        self.spare.texts.push(text);
     }
 
     /// The session an account has on a host: the actor's own, a living one, else the actor's.
@@ -445,6 +473,10 @@ impl State {
                         self.send_cell(home, self.now, done);
                     }
                 }
+                let mut frames = std::mem::take(&mut t.frames);
+                frames.clear();
+                self.spare.frames.push(frames);
+                self.spare.tasks.push(t);
             }
             Next::Wait(d) => {
                 self.tasks[i as usize] = Some(t);
@@ -583,21 +615,20 @@ impl State {
                 }
             }
             Op::Choose { weights } => {
-                let mut sum = 0;
-                let cumulative: Vec<u32> = weights
-                    .iter()
-                    .map(|(w, _)| {
-                        sum += w;
-                        sum
-                    })
-                    .collect();
-                let i = t.rng.weighted(&cumulative);
-                self.push(t, weights[i].1, 1, Dur::Fixed(Span::ZERO), None);
+                let total: u32 = weights.iter().map(|(w, _)| w).sum();
+                let mut x = t.rng.below(total as u64) as u32;
+                let chosen = weights.iter().find(|(w, _)| {
+                    let here = x < *w;
+                    x = x.saturating_sub(*w);
+                    here
+                });
+                if let Some((_, script)) = chosen {
+                    self.push(t, *script, 1, Dur::Fixed(Span::ZERO), None);
+                }
             }
             Op::Fork { script } => {
                 let mut child = t.clone();
-                child.frames =
-                    vec![Frame { script: *script, pc: 0, left: 0, gap: Dur::Fixed(Span::ZERO), files: None }];
+                child.frames = self.frames(*script);
                 child.home = None;
                 child.closes = None;
                 child.seed = mix(t.seed, t.rng.u64());
@@ -620,7 +651,7 @@ impl State {
         let Some(proc) = self.proc(by).copied() else { return };
         let i = self.fact(kind, t.host, self.now, &proc.snap, tag);
         self.facts.get_mut(i).parent = super::proc::parent_snap(&proc.parent);
-        let mut buf = String::new();
+        let mut buf = self.text();
         for (field, tpl) in args {
             buf.clear();
             self.fill(t, tpl, &mut buf);
@@ -635,6 +666,7 @@ impl State {
             };
             self.facts.get_mut(i).extra.push((*field, val));
         }
+        self.text_back(buf);
         self.complete(i, t);
         self.done(i);
     }
@@ -706,12 +738,14 @@ impl State {
             | Kind::RegistryRename => {
                 let key = text(f, Field::RegistryKey).unwrap_or_default();
                 let value = text(f, Field::RegistryValue).unwrap_or_default();
-                let mut path = self.texts.get(key).to_owned();
+                let mut path = self.text();
+                path.push_str(self.texts.get(key));
                 if value != TextId::EMPTY {
                     path.push('\\');
                     path.push_str(self.texts.get(value));
                 }
                 let id = self.texts.keep(&path);
+                self.text_back(path);
                 self.facts.get_mut(i).extra.push((Field::RegistryPath, Val::Text(id)));
             }
             Kind::ImageLoad => {
@@ -750,6 +784,18 @@ impl State {
             match piece {
                 Piece::Lit(text) => out.push_str(text),
                 Piece::Slot(slot, fmts) if fmts.is_empty() => self.slot(t, *slot, out),
+                Piece::Slot(slot, fmts) if matches!(fmts[..], [Fmt::Upper | Fmt::Lower]) => {
+                    let from = out.len();
+                    self.slot(t, *slot, out);
+                    if !out[from..].is_ascii() {
+                        let other = self.formatted(&out[from..], fmts);
+                        out.replace_range(from.., &other);
+                    } else if fmts[0] == Fmt::Upper {
+                        out[from..].make_ascii_uppercase();
+                    } else {
+                        out[from..].make_ascii_lowercase();
+                    }
+                }
                 Piece::Slot(slot, fmts) => {
                     let mut inner = String::new();
                     self.slot(t, *slot, &mut inner);
@@ -813,8 +859,8 @@ impl State {
                     out.push_str(&atlas.path_of(atlas.image(i), t.account));
                 }
             }
-            Slot::Guid(n) => out.push_str(&instance::guid(&mut draw(n, "guid"))),
-            Slot::Hex(n, len) => out.push_str(&instance::hex(&mut draw(n, "hex"), len as usize)),
+            Slot::Guid(n) => instance::push_guid(&mut draw(n, "guid"), out),
+            Slot::Hex(n, len) => instance::push_hex(&mut draw(n, "hex"), len as usize, out),
             Slot::Letters(n, len) => {
                 let mut r = draw(n, "letters");
                 out.extend((0..len).map(|_| (b'a' + r.below(26) as u8) as char));

@@ -25,6 +25,8 @@ pub struct Shared {
     pub atlas: Atlas,
     /// Scripts, scenarios, habits.
     pub library: Library,
+    /// Least boot id and logon id of each host that an earlier run left unused; empty where there was none.
+    pub ids: Vec<(u16, u64)>,
     /// Who can be cast.
     pub casting: Casting,
     /// Seed of the run's life (the atlas has its own).
@@ -58,6 +60,41 @@ impl Shared {
             })
             .collect()
     }
+}
+
+/// A cell's own handle to what is shared. Counting references to one address from every thread costs more than what is
+/// read there, so each cell counts its own.
+#[derive(Debug)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    /// Instance that background belongs to.
+    pub nobody: Arc<Inst>,
+}
+
+impl Handle {
+    /// A handle of one's own.
+    pub fn new(shared: Arc<Shared>) -> Arc<Handle> {
+        let nobody = Arc::new(shared.habits.nobody.as_deref().expect("made with the index").clone());
+        Arc::new(Handle { shared, nobody })
+    }
+}
+
+impl std::ops::Deref for Handle {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// Memory of tasks and texts that have gone, for those that come.
+#[derive(Clone, Debug, Default)]
+pub struct Spare {
+    /// Tasks.
+    pub tasks: Vec<Box<Task>>,
+    /// Their frames.
+    pub frames: Vec<Vec<Frame>>,
+    /// Texts being put together.
+    pub texts: Vec<String>,
 }
 
 /// Truth of a fact: which step of which instance, in which role.
@@ -299,7 +336,10 @@ pub struct Task {
 pub struct State {
     /// What all cells share.
     #[serde(skip)]
-    pub shared: Option<Arc<Shared>>,
+    pub shared: Option<Arc<Handle>>,
+    /// Memory to be used again.
+    #[serde(skip)]
+    pub spare: Spare,
     /// Which cell.
     pub cell: u16,
     /// Index of its first host in the atlas.
@@ -336,6 +376,8 @@ pub struct State {
     pub now: Time,
     /// Facts made now are fill.
     pub filling: bool,
+    /// What waits until a host wakes.
+    pub held: BTreeMap<u32, Vec<What>>,
     /// Offsets of the sites' local time from UTC in seconds, and until when they hold.
     pub offsets: (Vec<i32>, Time),
 }
@@ -343,7 +385,7 @@ pub struct State {
 impl State {
     /// What all cells share.
     #[inline]
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub fn shared(&self) -> &Arc<Handle> {
         self.shared.as_ref().expect("attached before use")
     }
     /// The atlas.
@@ -410,6 +452,10 @@ impl State {
             }
             let Reverse(e) = self.queue.pop().expect("just peeked");
             self.now = e.time;
+            if let Some(host) = self.waits_for(&e.what) {
+                self.hold(host, e.what);
+                continue;
+            }
             match e.what {
                 What::Task(t) => self.step_task(t),
                 What::End(p, code) => self.end_process(p, code, self.now),

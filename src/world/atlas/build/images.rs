@@ -55,12 +55,15 @@ pub(super) struct Images<'a> {
     content: BTreeMap<(u16, Vec<(u16, u16)>), u16>,
     of_package: BTreeMap<(u16, u16, u16), Vec<(u16, ImageId)>>,
     of_module: BTreeMap<(usize, bool, Text), ModuleId>,
+    /// The same without the way over the version's text: every program loads the same few hundred rows.
+    of_row: BTreeMap<(usize, u16, bool), Vec<(Box<str>, Option<ModuleId>)>>,
     hashes: BTreeMap<String, Hashes>,
     share: Share,
 }
 
 fn upper_hex(bytes: &[u8]) -> Text {
-    bytes.iter().map(|b| format!("{b:02X}")).collect::<String>().into()
+    let digit = |n: u8| char::from(b"0123456789ABCDEF"[n as usize]);
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect::<String>().into()
 }
 
 /// Words that are true of an operating system.
@@ -100,6 +103,7 @@ impl<'a> Images<'a> {
             content: BTreeMap::new(),
             of_package: BTreeMap::new(),
             of_module: BTreeMap::new(),
+            of_row: BTreeMap::new(),
             hashes: BTreeMap::new(),
             share: Share::default(),
         };
@@ -276,12 +280,22 @@ impl<'a> Images<'a> {
             }
             _ => number,
         };
-        let native =
-            matches!(&*m.name.to_ascii_lowercase(), "ntdll.dll" | "wow64.dll" | "wow64win.dll" | "wow64cpu.dll");
+        let natives = ["ntdll.dll", "wow64.dll", "wow64win.dll", "wow64cpu.dll"];
+        let native = natives.iter().any(|n| m.name.eq_ignore_ascii_case(n));
         self.module_at(row, os, x86 && !native && m.package.is_none(), number)
     }
 
     fn module_at(&mut self, row: usize, os: u16, x86: bool, number: &str) -> Option<ModuleId> {
+        let known = self.of_row.get(&(row, os, x86)).and_then(|all| all.iter().find(|(n, _)| **n == *number));
+        if let Some((_, id)) = known {
+            return *id;
+        }
+        let id = self.new_module(row, os, x86, number);
+        self.of_row.entry((row, os, x86)).or_default().push((number.into(), id));
+        id
+    }
+
+    fn new_module(&mut self, row: usize, os: u16, x86: bool, number: &str) -> Option<ModuleId> {
         let m = &self.data.modules[row];
         let data = self.os(os);
         if !m.only.holds(&os_words(data)) {
