@@ -4,6 +4,7 @@
 //! [`program`] is what scenarios, effects and habits compile to; a cell plays programs on hosts of the atlas.
 
 pub mod atlas;
+mod backdate;
 pub mod boot;
 pub mod fact;
 pub mod habit;

@@ -44,10 +44,16 @@ impl Cell {
                 shift = self.shift_of(plan, *i, feed, release);
             }
         }
+        if driver.is_some() {
+            // starts first: what a process does cannot be moved before it
+            shift = self.state.backdate_max(&facts, shift);
+            self.backdate(&facts, shift, true);
+        }
+        self.state.begin_then(&facts);
+        if driver.is_some() {
+            self.backdate(&facts, shift, false);
+        }
         for i in &facts {
-            if driver.is_some() {
-                self.backdate(*i, shift);
-            }
             driven += self.dispatch(plan, slice, *i, driver, driver.is_some() && driven == 0);
         }
         self.scratch.facts = facts;
@@ -95,16 +101,22 @@ impl Cell {
         Span((f.time.0 - (release.0 - d.0 - collect.0)).max(0))
     }
 
-    /// Moves a fact back in time, but not before its process started.
-    fn backdate(&mut self, i: u32, by: Span) {
-        let f = self.state.facts.get_mut(i);
-        let old = f.time;
-        let start = if f.kind == Kind::ProcessStart { Time(i64::MIN) } else { f.proc.start + Span::us(50) };
-        f.time = (f.time - by).max(start.min(f.time));
-        let new = f.time;
-        for (_, v) in &mut f.extra {
-            if *v == Val::Time(old) {
-                *v = Val::Time(new);
+    /// Moves facts back in time, but not before their process started: those of starts or all others.
+    fn backdate(&mut self, facts: &[u32], by: Span, starts: bool) {
+        for i in facts {
+            let f = self.state.facts.get_mut(*i);
+            let start = f.kind == Kind::ProcessStart;
+            if start != starts {
+                continue;
+            }
+            let old = f.time;
+            let least = if start { Time(i64::MIN) } else { f.proc.start + Span::us(50) };
+            f.time = (f.time - by).max(least.min(f.time));
+            let new = f.time;
+            for (_, v) in &mut f.extra {
+                if *v == Val::Time(old) {
+                    *v = Val::Time(new);
+                }
             }
         }
     }
@@ -178,6 +190,9 @@ fn delay(d: Delay, draw: u64, event: u16) -> Span {
     match d {
         Delay::Const(s) => s,
         Delay::Range(a, b) => Span(rng.range(a.0, b.0)),
-        Delay::LogNormal { median, p99 } => Span(rng.lognormal(median.0 as f64, p99.0 as f64) as i64),
+        // a sensor flushes what it holds in the end: the tail is cut at twice the 99th percentile
+        Delay::LogNormal { median, p99 } => {
+            Span(rng.lognormal(median.0 as f64, p99.0 as f64).min(2.0 * p99.0 as f64) as i64)
+        }
     }
 }

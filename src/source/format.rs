@@ -60,6 +60,8 @@ pub enum Print {
     JsonText,
     /// Text inside a text that is XML itself.
     XmlText,
+    /// A number as Sysmon prints registry data.
+    SysmonNumber { bits: u8 },
 }
 
 /// Spellings of `HKLM` and `HKU`.
@@ -260,6 +262,8 @@ formatters! {
         |_| text(Print::Hive(Hive::Long));
     "json", [Text], Takes::Nothing, "a JSON string, quotes included, inside a text that is JSON: `'{\"TaskName\":' + task.name \\| json + '}'`", None, |_| text(Print::JsonText);
     "xml", [Text], Takes::Nothing, "text inside a text that is XML: `&`, `<` and `>` as entities", Some((Value::Text("a & b > c"), NONE, "a &amp; b &gt; c")), |_| text(Print::XmlText);
+    "sysmon_number", [Text], Takes::Number { max: 64, default: 32 }, "a number as Sysmon prints registry data of so many bits", Some((Value::Text("65538"), NONE, "DWORD (0x00010002)")),
+        |a| text(Print::SysmonNumber { bits: a.number() });
     "base64", [Text], Takes::Nothing, "base64 of the text's UTF-8 bytes", Some((Value::Text("whoami"), NONE, "d2hvYW1p")), |_| text(Print::Base64);
     "file_name", [Text], Takes::Nothing, "what follows the last backslash or slash", Some((PATH, NONE, "cmd.exe")), |_| Step::Pick(Pick::FileName);
     "dir_name", [Text], Takes::Nothing, "what precedes it", Some((PATH, NONE, r"C:\Windows\System32")), |_| Step::Pick(Pick::DirName);

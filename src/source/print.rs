@@ -15,6 +15,14 @@ pub fn dec(n: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }
 
+/// A number from its decimal or `0x` hexadecimal digits; 0 for anything else.
+pub fn number(text: &str) -> u64 {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap_or(0),
+        None => text.parse().unwrap_or(0),
+    }
+}
+
 /// `0x` and hexadecimal digits, at least `min` of them.
 #[inline]
 pub fn hex(n: u64, min: u8, upper: bool, out: &mut Vec<u8>) {
@@ -141,6 +149,13 @@ pub fn ip_type(a: IpAddr) -> &'static str {
 /// A key's hive in another spelling, and the rest of the key.
 pub fn hive(hive: Hive, key: &str) -> (&'static str, &str) {
     let short = |h: &str| key.strip_prefix(h).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
+    // what all users have in common of the classes
+    if let Some(rest) = short("HKCR") {
+        return match hive {
+            Hive::Kernel => (r"\REGISTRY\MACHINE\SOFTWARE\Classes", rest),
+            Hive::Long => (r"HKEY_LOCAL_MACHINE\SOFTWARE\Classes", rest),
+        };
+    }
     match (hive, short("HKLM"), short("HKU")) {
         (Hive::Kernel, Some(rest), _) => (r"\REGISTRY\MACHINE", rest),
         (Hive::Kernel, _, Some(rest)) => (r"\REGISTRY\USER", rest),

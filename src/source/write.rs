@@ -190,6 +190,17 @@ pub(super) fn value(spec: &Spec, esc: Esc, message: bool, v: Value<'_>, names: N
             text(rest, spec.letters, esc, out);
             return true;
         }
+        (Print::SysmonNumber { bits }, Value::Text(t)) => {
+            let n = print::number(t);
+            out.extend_from_slice(if bits > 32 { b"QWORD (" } else { b"DWORD (" });
+            if bits > 32 {
+                print::hex(n >> 32, 8, false, out);
+                out.push(b'-');
+            }
+            print::hex(n & 0xffff_ffff, 8, false, out);
+            out.push(b')');
+            return true;
+        }
         (Print::Base64, Value::Text(t)) => {
             print::base64(pick(t, spec.pick).as_bytes(), out);
             return true;

@@ -51,29 +51,35 @@ impl State {
     }
 
     /// Writes processes and sessions as they stand, one JSON object a line: what a script needs to resolve parents and
-    /// logons from before the first record.
+    /// logons from before the first record. `docs/boot_state.md` lists the fields.
     ///
     /// # Errors
     /// What the writer says.
     pub fn boot_state(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
         for h in &self.hosts {
             let a = self.atlas().host(h.id);
+            let second = |t: Time| h.clock(a, t).second();
             for p in h.procs.iter().filter(|p| p.alive) {
                 let s = &p.snap;
                 let own = self.texts.get(s.path);
-                let path = if own.is_empty() { self.image(s.image).path.to_string() } else { own.to_owned() };
+                let image = self.image(s.image);
+                let account = self.atlas().account(s.account);
                 let line = serde_json::json!({
-                    "type": "process", "host": &*a.fqdn, "pid": s.pid, "machine": a.machine_part, "second": s.start.second(),
-                    "key": s.key, "image": path, "command_line": self.texts.get(s.command_line), "parent_pid": p.parent.pid,
-                    "parent_key": p.parent.key, "user": &*self.atlas().account(s.account).name, "logon_id": s.luid,
+                    "type": "process", "host": &*a.fqdn, "pid": s.pid, "machine": a.machine_part, "second": second(s.start),
+                    "key": s.key, "image": if own.is_empty() { &*image.path } else { own },
+                    "command_line": self.texts.get(s.command_line), "parent_pid": p.parent.pid, "parent_key": p.parent.key,
+                    "user": &*account.name, "domain": &*account.domain, "sid": &*account.sid, "logon_id": s.luid,
+                    "session": s.terminal, "integrity": format!("{:?}", s.level), "elevation": s.elevation.max(1),
+                    "sha256": &*image.sha256,
                 });
                 writeln!(out, "{line}")?;
             }
             for s in h.sessions.iter().filter(|s| s.luid != 0) {
                 let account = self.atlas().account(s.account);
                 let line = serde_json::json!({
-                    "type": "session", "host": &*a.fqdn, "logon_id": s.luid, "linked_id": s.linked, "second": s.start.second(),
-                    "logon_type": s.logon_type, "user": &*account.name, "sid": &*account.sid,
+                    "type": "session", "host": &*a.fqdn, "logon_id": s.luid, "linked_id": s.linked, "second": second(s.start),
+                    "logon_type": s.logon_type, "user": &*account.name, "domain": &*account.domain, "sid": &*account.sid,
+                    "elevated": s.elevated,
                 });
                 writeln!(out, "{line}")?;
             }
@@ -223,10 +229,12 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
                 image: parent.snap.image,
                 start: parent.snap.start,
                 key: parent.snap.key,
+                path: texts.retain(parent.snap.path),
             },
             tag: 0,
             conhost: 0,
             console: false,
+            ending: false,
             alive: !b.exits
                 && image < atlas.images.len() as u32
                 && (b.session != BootSession::Owner || h.owner.is_some()),

@@ -103,6 +103,7 @@ impl Fact {
             texts.retain(s.directory);
             texts.retain(s.path);
         }
+        texts.retain(self.grand.path);
     }
     /// Gives back every text it names; `extra` is emptied.
     pub fn release(&mut self, texts: &mut Texts) {
@@ -111,6 +112,7 @@ impl Fact {
             texts.release(s.directory);
             texts.release(s.path);
         }
+        texts.release(self.grand.path);
         for (_, v) in self.extra.drain(..) {
             if let Val::Text(t) = v {
                 texts.release(t);

@@ -102,6 +102,8 @@ pub struct Proc {
     pub console: bool,
     /// The slot is in use.
     pub alive: bool,
+    /// It has been told to end, but still loads what it is made of.
+    pub ending: bool,
 }
 
 /// What is kept of a parent that may have gone.
@@ -115,6 +117,8 @@ pub struct Parent {
     pub start: Time,
     /// Boot id << 48 | sequence number.
     pub key: u64,
+    /// Full path when it is not the image's own.
+    pub path: TextId,
 }
 
 /// A process on a host, as long as it is the same one.
@@ -147,6 +151,8 @@ pub struct Host {
     pub owner: Option<u16>,
     /// Processes started since boot.
     pub sequence: u64,
+    /// The latest start of a process that is told of.
+    pub started: Time,
     /// Last LUID handed out.
     pub luid: u64,
     /// Ephemeral port counters: TCP, UDP.

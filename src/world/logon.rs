@@ -34,6 +34,11 @@ impl State {
             },
             other => self.account_on(to, other, t.account),
         };
+        // SYSTEM and NETWORK SERVICE are the machine's account to other hosts
+        let account = match account {
+            AccountId::SYSTEM | AccountId::NETWORK_SERVICE if to != here => self.atlas().host(here).account,
+            other => other,
+        };
         let mut rng = Rng::new(t.rng.u64());
         let play = then.map(|script| Play {
             inst: t.inst.clone(),

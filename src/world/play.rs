@@ -234,7 +234,7 @@ impl State {
         };
         let (account, luid) = match session {
             Some((luid, _)) => (p.account, luid),
-            None => self.session_for(host, p.account, &snap),
+            None => self.session_for(host, p.account, &snap, &p.inst),
         };
         let mut regs = [ProcRef::default(); REGS];
         regs[0] = actor;
@@ -271,12 +271,12 @@ impl State {
         }
         let person = p.account.0 >= AccountId::FIRST;
         match p.parent {
-            Who::Image(program) if person => self.ensure(host, program, p.account),
+            Who::Image(program) if person => self.ensure(host, program, p.account, &p.inst),
             Who::Shell | Who::Named(_) if person && self.shell_slot(host).is_none() => {
                 let wmi = self.shared().habits.wmiprvse;
                 match self.image_slot(host, wmi) {
                     Some(slot) => self.proc_ref(host, slot),
-                    None => self.ensure(host, wmi, AccountId::NETWORK_SERVICE),
+                    None => self.ensure(host, wmi, AccountId::NETWORK_SERVICE, &p.inst),
                 }
             }
             _ => self.find(host, p.parent, p.inst.id, &none),
@@ -284,7 +284,7 @@ impl State {
     }
 
     /// Starts a program that is expected to run: a person's from the shell, a service's from its service host.
-    fn ensure(&mut self, host: u32, program: u16, account: AccountId) -> ProcRef {
+    fn ensure(&mut self, host: u32, program: u16, account: AccountId, inst: &instance::Inst) -> ProcRef {
         let shared = self.shared().clone();
         let id = self.host_id(host);
         let wmi = program == shared.habits.wmiprvse;
@@ -293,7 +293,7 @@ impl State {
         let Some(image) = shared.atlas.program(id, program) else { return parent };
         let path = shared.atlas.path_of(shared.atlas.image(image), account).into_owned();
         let snap = self.proc(parent).map_or(Snap::default(), |p| p.snap);
-        let (account, luid) = self.session_for(host, account, &snap);
+        let (account, luid) = self.session_for(host, account, &snap, inst);
         let line = if wmi { format!("{} -secured -Embedding", path.to_lowercase()) } else { format!("\"{path}\" ") };
         self.spawn(
             host,
@@ -317,7 +317,7 @@ impl State {
         use crate::world::atlas::AccountKind as K;
         let kind = self.atlas().account(p.account).kind;
         matches!(kind, K::Person | K::Admin | K::Service | K::BuiltIn)
-            && !self.hosts[host as usize].sessions.iter().any(|s| s.luid != 0 && s.account == p.account)
+            && !self.hosts[host as usize].sessions.iter().any(|s| s.account == p.account && self.open_to(s, &p.inst))
     }
 
     /// Lets a play begin with a network logon from where its instance is at home.
@@ -387,12 +387,17 @@ impl State {
         self.spare.texts.push(text);
     }
 
+    /// Whether what an instance does may be done in a session: one that an attack opened is that attack's alone.
+    fn open_to(&self, s: &crate::world::host::Session, inst: &instance::Inst) -> bool {
+        s.luid != 0 && self.tag_of(s.tag).is_none_or(|t| inst.attack && t.inst == inst.id)
+    }
+
     /// The session an account has on a host: the actor's own, a living one, else the actor's.
-    pub fn session_for(&self, host: u32, account: AccountId, actor: &Snap) -> (AccountId, u64) {
+    pub fn session_for(&self, host: u32, account: AccountId, actor: &Snap, inst: &instance::Inst) -> (AccountId, u64) {
         if actor.pid != 0 && actor.account == account {
             return (account, actor.luid);
         }
-        match self.hosts[host as usize].sessions.iter().find(|s| s.luid != 0 && s.account == account) {
+        match self.hosts[host as usize].sessions.iter().find(|s| s.account == account && self.open_to(s, inst)) {
             Some(s) => (account, s.luid),
             None if actor.pid != 0 => (actor.account, actor.luid),
             None => (AccountId::SYSTEM, crate::world::host::SYSTEM_LUID),

@@ -79,7 +79,7 @@ impl State {
                     },
                     other => self.account_on(host, other, t.account),
                 };
-                self.session_for(t.host, account, &psnap)
+                self.session_for(t.host, account, &psnap, &t.inst)
             }
         };
         let start = Start {
@@ -219,11 +219,18 @@ impl State {
         let proc = Proc {
             snap,
             program: s.program,
-            parent: Parent { pid: p.snap.pid, image: p.snap.image, start: p.snap.start, key: p.snap.key },
+            parent: Parent {
+                pid: p.snap.pid,
+                image: p.snap.image,
+                start: p.snap.start,
+                key: p.snap.key,
+                path: self.texts.retain(p.snap.path),
+            },
             tag: if s.tag != 0 { s.tag } else { p.tag },
             conhost: 0,
             console,
             alive: true,
+            ending: false,
         };
         let slot = h.place(proc);
         let me = ProcRef { host, slot, key: snap.key };
@@ -274,27 +281,45 @@ impl State {
         }
         let shared = self.shared().clone();
         let n = self.image(snap.image).modules.len();
-        let mut time = snap.start;
-        let mut rng = Rng::of(snap.key, snap.pid as u64, purpose("modules"));
+        let mut times = Loads::of(snap);
         for k in 0..n {
             let module = if snap.image >= OWN_IMAGES {
                 self.own_images[(snap.image - OWN_IMAGES) as usize].modules[k]
             } else {
                 shared.atlas.images[snap.image as usize].modules[k]
             };
-            time = time + Span::us(if k < 4 { rng.range(80, 900) } else { rng.range(200, 6_000) });
-            let i = self.fact(Kind::ImageLoad, host, time, snap, tag);
+            let i = self.fact(Kind::ImageLoad, host, times.next(k), snap, tag);
             let f = self.facts.get_mut(i);
             (f.module, f.parent) = (module.0, *parent);
             self.done(i);
         }
     }
 
-    /// Ends a process, if it still lives, and its console host with it.
+    /// Until when a process is still loading what it was started with, or one that it started is.
+    fn busy_until(&self, r: ProcRef, p: &Proc) -> Time {
+        let modules = self.image(p.snap.image).modules.len();
+        let mut times = Loads::of(&p.snap);
+        let mut until = (0..modules).map(|k| times.next(k)).last().unwrap_or(p.snap.start) + Span::us(100);
+        for (slot, c) in self.hosts[r.host as usize].procs.iter().enumerate() {
+            if c.alive && c.ending && c.parent.key == p.snap.key {
+                let child = ProcRef { host: r.host, slot: slot as u16, key: c.snap.key };
+                until = until.max(self.busy_until(child, c) + Span::us(300));
+            }
+        }
+        until
+    }
+
+    /// Ends a process, if it still lives, and its console host with it. One that has not loaded all its modules yet, or
+    /// waits for one that has not, ends when that is done.
     pub fn end_process(&mut self, r: ProcRef, code: u32, time: Time) {
         let Some(p) = self.proc(r).copied() else { return };
         if r.slot == 0 {
             return; // System does not end
+        }
+        let until = self.busy_until(r, &p);
+        if time < until {
+            self.hosts[r.host as usize].procs[r.slot as usize].ending = true;
+            return self.at(until, What::End(r, code));
         }
         if p.conhost > 0 {
             let slot = p.conhost - 1;
@@ -317,7 +342,7 @@ impl State {
         if r.slot >= h.boot_slots {
             h.free.push(r.slot);
         }
-        for t in [p.snap.command_line, p.snap.directory, p.snap.path] {
+        for t in [p.snap.command_line, p.snap.directory, p.snap.path, p.parent.path] {
             self.texts.release(t);
         }
     }
@@ -382,7 +407,25 @@ impl State {
     }
 }
 
+/// When a process loads its modules, one after another: a few tens of milliseconds for a program of usual size. A function
+/// of the process, so that its end can be told apart from them without remembering them.
+struct Loads {
+    time: Time,
+    rng: Rng,
+}
+
+impl Loads {
+    fn of(snap: &Snap) -> Loads {
+        Loads { time: snap.start, rng: Rng::of(snap.key, snap.pid as u64, purpose("modules")) }
+    }
+    /// Of the next module, the `k`th.
+    fn next(&mut self, k: usize) -> Time {
+        self.time = self.time + Span::us(if k < 4 { self.rng.range(80, 900) } else { self.rng.range(60, 1_300) });
+        self.time
+    }
+}
+
 /// What is known of a parent that is only remembered.
 pub fn parent_snap(p: &Parent) -> Snap {
-    Snap { pid: p.pid, image: p.image, start: p.start, key: p.key, ..Snap::default() }
+    Snap { pid: p.pid, image: p.image, start: p.start, key: p.key, path: p.path, ..Snap::default() }
 }

@@ -46,6 +46,11 @@ impl<'a> FactView<'a> {
         Value::Time(self.state.hosts[self.fact.host as usize].clock(self.host(), t))
     }
 
+    /// Second of an instant by the host's clock: what its GUIDs are made of.
+    fn second(&self, t: Time) -> u32 {
+        self.state.hosts[self.fact.host as usize].clock(self.host(), t).second() as u32
+    }
+
     fn account(&self, id: AccountId) -> &'a Account {
         self.state.atlas().account(id)
     }
@@ -108,7 +113,7 @@ impl<'a> FactView<'a> {
         match n {
             PID => Value::Uint(s.pid as u64),
             ENTITY => {
-                Value::Entity(Entity { machine: self.host().machine_part, second: s.start.second() as u32, key: s.key })
+                Value::Entity(Entity { machine: self.host().machine_part, second: self.second(s.start), key: s.key })
             }
             KEY => Value::Uint(s.key),
             START => self.clock(s.start),
@@ -122,11 +127,9 @@ impl<'a> FactView<'a> {
             SUBJECT => text(self.subject_name(s.account)),
             SUBJECT_DOMAIN => text(self.subject_domain(s.account)),
             LOGON => Value::Uint(s.luid),
-            LOGON_ENTITY => Value::Entity(Entity {
-                machine: self.host().machine_part,
-                second: s.logon.second() as u32,
-                key: s.luid,
-            }),
+            LOGON_ENTITY => {
+                Value::Entity(Entity { machine: self.host().machine_part, second: self.second(s.logon), key: s.luid })
+            }
             SESSION => Value::Uint(s.terminal as u64),
             INTEGRITY => text(match s.level {
                 Level::Low => "Low",
@@ -218,7 +221,9 @@ impl View for FactView<'_> {
             F::RecordId => Value::Uint(self.record.id),
             F::GrandProcPid if f.grand.pid != 0 => Value::Uint(f.grand.pid as u64),
             F::GrandProcName if f.grand.pid != 0 => {
-                text(self.state.image(f.grand.image).path.rsplit('\\').next().unwrap_or(""))
+                let own = self.state.texts.get(f.grand.path);
+                let path = if own.is_empty() { &*self.state.image(f.grand.image).path } else { own };
+                text(path.rsplit('\\').next().unwrap_or(""))
             }
             F::GrandProcStart if f.grand.pid != 0 => self.clock(f.grand.start),
             F::HostName => text(&h.fqdn),
@@ -279,7 +284,7 @@ impl View for FactView<'_> {
             }
             F::LogonEntity => match f.find(F::LogonId) {
                 Some(Val::Uint(luid)) => {
-                    Value::Entity(Entity { machine: h.machine_part, second: f.time.second() as u32, key: luid })
+                    Value::Entity(Entity { machine: h.machine_part, second: self.second(f.time), key: luid })
                 }
                 _ => Value::None,
             },
