@@ -241,6 +241,12 @@ impl View for FactView<'_> {
             F::HostOsVersion => text("10.0"),
             F::HostOsBuild => text(self.state.shared().habits.kernel(h.os)),
             F::HostBuild => Value::Uint(atlas.oses[h.os as usize].build as u64),
+            // an agent keeps its id in a file and draws another at each start
+            F::AgentId | F::AgentEphemeralId => {
+                let start = if field == F::AgentId { 0 } else { 1 + state.boot_id as u64 };
+                let seed = mix(mix(self.state.shared().seed, h.machine_part as u64), purpose("agent") ^ start);
+                Value::Guid(random_guid(seed, mix(seed, 1)))
+            }
             F::HostRevision => Value::Uint(atlas.oses[h.os as usize].revision as u64),
             F::HostSite => text(&atlas.sites[h.site as usize].name),
             F::HostTenant => text(&atlas.forest.tenant),
