@@ -52,7 +52,7 @@ impl Source {
         if matches!(encoding, Encoding::EventXml | Encoding::EventXmlPlain)
             && (!options.fields.is_empty() || options.labels)
         {
-            return Err("encoding `event_xml` has no place for static fields or labels".into());
+            return Err(format!("encoding `{encoding}` has no place for static fields or labels"));
         }
         if let Some((name, _)) = options.fields.iter().find(|(n, _)| n.is_empty()) {
             return Err(format!("a static field has no name: `{name}`"));

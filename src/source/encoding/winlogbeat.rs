@@ -114,15 +114,13 @@ fn host(source: &Source, b: &mut Builder) {
     b.optional(",\"mac\":[\"", &field(Field::HostMac, "upper"), Esc::Json, None, "\"]", false);
     b.lit(",\"name\":\"");
     b.value(&source.computer, false, Esc::Json, "");
-    b.lit("\",\"os\":{\"build\":\"");
-    b.value(&field(Field::HostOsBuild, "build"), false, Esc::Json, "");
-    b.lit("\",\"family\":\"windows\",\"kernel\":\"");
-    b.value(&field(Field::HostOsBuild, ""), false, Esc::Json, "");
-    b.lit(" (WinBuild.160101.0800)\",\"name\":\"");
-    b.value(&field(Field::HostOs, ""), false, Esc::Json, "");
-    b.lit("\",\"platform\":\"windows\",\"type\":\"windows\",\"version\":\"");
-    b.value(&field(Field::HostOsVersion, ""), false, Esc::Json, "");
-    b.lit("\"}");
+    b.lit("\",\"os\":{\"family\":\"windows\",\"platform\":\"windows\",\"type\":\"windows\"");
+    b.optional(",\"build\":\"", &field(Field::HostOsBuild, "build"), Esc::Json, None, "\"", false);
+    let kernel_end = " (WinBuild.160101.0800)\"";
+    b.optional(",\"kernel\":\"", &field(Field::HostOsBuild, ""), Esc::Json, None, kernel_end, false);
+    b.optional(",\"name\":\"", &field(Field::HostOs, ""), Esc::Json, None, "\"", false);
+    b.optional(",\"version\":\"", &field(Field::HostOsVersion, ""), Esc::Json, None, "\"", false);
+    b.lit("}");
 }
 
 /// `event_data` or `user_data`. Its first member has no comma before it, and any may be left out: `xml_name` leads

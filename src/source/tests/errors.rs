@@ -58,7 +58,7 @@ events:
     test.yaml:10:18: `record.id` is a number and needs a formatter; one of `dec`, `hex`, `hex_upper`, `hex_int`, `number`, `table`, `bits`
     test.yaml:7:26: `lognormal` needs 0 < median <= p99
     test.yaml:8:22: unknown field `sensor.pidd`; did you mean `sensor.pid`?
-    test.yaml:8:43: `process.name` is text and cannot be printed by `dec`; one of `table`, `codes`, `lines`, `each`, `kernel_key`, `long_key`, `json`, `xml`, `sysmon_number`, `base64`, `file_name`, `dir_name`, `first_word`, `build`, `lower`, `upper`, `double_percent`
+    test.yaml:8:43: `process.name` is text and cannot be printed by `dec`; one of `table`, `codes`, `lines`, `each`, `kernel_key`, `long_key`, `json`, `xml`, `sysmon_number`, `base64`, `file_name`, `dir_name`, `first_word`, `build`, `quoted`, `before_dot`, `lower`, `upper`, `double_percent`
     test.yaml:9:14: `correlation` must be a GUID, and `process.pid` is not
     test.yaml:14:10: unknown kind of activity `process.strat`; did you mean `process.start`?
     test.yaml:14:40: kind `process.start` is named twice
@@ -67,7 +67,7 @@ events:
     test.yaml:16:12: `process.pid` is a number and cannot be compared with 'x' by `==`; texts compare by == and != with quoted text, numbers also by order
     test.yaml:18:12: `if` without `else`; write `a if condition else b`
     test.yaml:21:10: unknown field `process.exe`; did you mean `process.name`?
-    test.yaml:22:10: `process.executable` is text and cannot be printed by `dec`; one of `table`, `codes`, `lines`, `each`, `kernel_key`, `long_key`, `json`, `xml`, `sysmon_number`, `base64`, `file_name`, `dir_name`, `first_word`, `build`, `lower`, `upper`, `double_percent`
+    test.yaml:22:10: `process.executable` is text and cannot be printed by `dec`; one of `table`, `codes`, `lines`, `each`, `kernel_key`, `long_key`, `json`, `xml`, `sysmon_number`, `base64`, `file_name`, `dir_name`, `first_word`, `build`, `quoted`, `before_dot`, `lower`, `upper`, `double_percent`
     test.yaml:23:10: `process.pid` is a number and needs a formatter; one of `dec`, `hex`, `hex_upper`, `hex_int`, `number`, `table`, `bits`
     test.yaml:24:10: unknown formatter `hexx`; did you mean `hex`?
     test.yaml:25:10: unknown table `tt`; did you mean `t`?
@@ -80,7 +80,7 @@ events:
     test.yaml:32:10: `process.hash` is a group of fields; write `process.hash | sysmon_hashes`, or one of its fields
     test.yaml:33:10: `dec` takes no argument, not `3`; write `| dec`
     test.yaml:34:10: `lines` takes a quoted text, not `7`; write `| lines:"\r\n"`
-    test.yaml:35:10: what stands before is text and cannot be printed by `hex`; one of `table`, `codes`, `lines`, `each`, `kernel_key`, `long_key`, `json`, `xml`, `sysmon_number`, `base64`, `file_name`, `dir_name`, `first_word`, `build`, `lower`, `upper`, `double_percent`
+    test.yaml:35:10: what stands before is text and cannot be printed by `hex`; one of `table`, `codes`, `lines`, `each`, `kernel_key`, `long_key`, `json`, `xml`, `sysmon_number`, `base64`, `file_name`, `dir_name`, `first_word`, `build`, `quoted`, `before_dot`, `lower`, `upper`, `double_percent`
     test.yaml:36:10: `file_name` cannot print joined texts; format each part before `+`
     test.yaml:37:10: `?` has no meaning in an expression (literals are quoted)
     test.yaml:38:14: the message's `{Z}`: the data has no field `Z`; none is defined
