@@ -7,6 +7,9 @@ pub mod board;
 mod command;
 mod driver;
 mod http;
+mod losses;
+pub mod metrics;
+mod orders;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,12 +20,13 @@ use anyhow::Context;
 
 pub use board::{Board, Status};
 pub use command::{Commander, Order};
-pub use driver::{Limits, set_rate};
+pub use driver::Limits;
+pub use orders::Change;
 
 use crate::account;
 use crate::engine::{Engine, Pool};
 use crate::journal::{self, Journal};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Manifest, Saved};
 use crate::plan::Planned;
 use crate::sink::{Caps, Drained, Queue, RunInfo, Task, door};
 use crate::time::Time;
@@ -36,8 +40,6 @@ pub struct Options {
     pub limits: Limits,
     /// Digest of the content, for manifest and journal.
     pub content: String,
-    /// Scenarios as `ctl` lists them.
-    pub verbose: bool,
 }
 
 /// How a run ended.
@@ -83,6 +85,7 @@ pub async fn run(
             board.listens(&s.name, a);
         }
         board.hub(i, s.sink.hub());
+        board.gauges(&s.name, s.sink.gauges());
     }
     let http = match planned.config.control.metrics {
         Some(a) => Some(http::open(a, board.clone()).await.with_context(|| format!("cannot serve metrics on {a}"))?),
@@ -109,7 +112,11 @@ pub async fn run(
         board: board.clone(),
         streams,
         doors: doors.clone(),
-        routes: planned.routes.clone(),
+        routes: {
+            let mut routes = planned.routes.clone();
+            routes.sort_by_key(|r| (r.stream, r.delivery));
+            routes
+        },
         truth: planned.truth,
         director: planned.director.clone(),
         config: planned.config,
@@ -118,6 +125,7 @@ pub async fn run(
         state,
         limits: options.limits,
         ready: Some(Box::new(ready)),
+        spare: driver::Spare::default(),
     };
     let worker = std::thread::Builder::new().name("driver".into()).spawn(move || {
         let pool = Pool::new(threads).map_err(anyhow::Error::msg)?;
@@ -131,20 +139,30 @@ pub async fn run(
         result
     });
     tokio::pin!(shutdown, now);
-    tokio::select! {
-        () = &mut shutdown => {}
-        () = board.stopped() => {}
-        _ = &mut finished => {}
-    }
+    let mut over = tokio::select! {
+        () = &mut shutdown => false,
+        () = board.stopped() => false,
+        _ = &mut finished => true,
+    };
     board.stopping();
     stop.store(true, Ordering::Relaxed);
     let began = Instant::now();
     let flush = board.flush_for().unwrap_or(flush);
+    let mut hurried = false;
+    // doors stay open until the driver is through with its slice: what was made is offered, also to a sink that is
+    // slow at the moment
+    if !over {
+        tokio::select! {
+            _ = &mut finished => over = true,
+            () = tokio::time::sleep(flush) => {}
+            () = &mut now => hurried = true,
+        }
+    }
+    let left = if over { flush.saturating_sub(began.elapsed()) } else { Duration::ZERO };
     for d in &doors {
-        d.close(flush);
+        d.close(left);
     }
     let mut sinks = vec![];
-    let mut hurried = false;
     for (name, mut task) in tasks {
         let drained = loop {
             tokio::select! {
@@ -169,9 +187,11 @@ pub async fn run(
     Ok(Ended { status: board.status(), sinks, flushed })
 }
 
-/// Manifest and journal, when a state folder is configured.
-fn state(planned: &Planned, options: &Options) -> anyhow::Result<Option<(Manifest, Journal)>> {
+/// Manifest, journal and losses, when a state folder is configured.
+fn state(planned: &Planned, options: &Options) -> anyhow::Result<Option<driver::Kept>> {
     let Some(dir) = &planned.config.state else { return Ok(None) };
+    let before = Saved::load(dir)?;
+    let configuration = planned.config.to_json();
     let atlas = &planned.plan.shared.atlas;
     let run = manifest::Run {
         id: planned.plan.run.clone(),
@@ -180,12 +200,17 @@ fn state(planned: &Planned, options: &Options) -> anyhow::Result<Option<(Manifes
         seed: planned.config.seed,
         started: Time(wall()).to_string(),
         from: planned.start.to_string(),
-        configuration: planned.config.to_json(),
+        configuration: configuration.clone(),
     };
     let hosts = atlas.hosts.iter().map(|h| h.fqdn.to_string()).collect();
     let m = Manifest::begin(dir, run, hosts, planned.plan.channels.clone())?;
-    let of = journal::Of::new(&planned.plan.run, &options.content, planned.config.seed, planned.start);
-    Ok(Some((m, Journal::begin(dir, &of)?)))
+    let configuration = journal::configuration_digest(&configuration);
+    let mut of =
+        journal::Of::new(&planned.plan.run, &options.content, &configuration, planned.config.seed, planned.start);
+    // without numbers the plan did not go on from it
+    of.after = before.filter(|_| planned.plan.numbers.is_some()).map(|b| b.run.id);
+    let losses = losses::Losses::new(dir, &planned.plan.run);
+    Ok(Some(driver::Kept { manifest: m, journal: Journal::begin(dir, &of)?, losses }))
 }
 
 /// The wall clock in nanoseconds since the epoch.

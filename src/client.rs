@@ -1,6 +1,6 @@
 //! A client of a running daemon, for `skirmish tail` and `skirmish ctl`.
 
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::grpc::{Connection, Target, describe};
 use crate::proto::skirmish::v1::control_client::ControlClient;
@@ -21,8 +21,17 @@ pub struct Client {
 /// The answer, or the status as one reads it.
 type Answer<T> = Result<T, String>;
 
-fn told(s: Status) -> String {
-    describe(&s)
+/// What the daemon says; its code only where the text alone would not tell what kind of trouble it is.
+pub fn told(s: Status) -> String {
+    match s.code() {
+        Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::Unauthenticated
+            if !s.message().is_empty() =>
+        {
+            s.message().to_owned()
+        }
+        Code::Unavailable => format!("the daemon went away: {}", describe(&s)),
+        _ => describe(&s),
+    }
 }
 
 impl Client {
@@ -39,8 +48,8 @@ impl Client {
     ///
     /// # Errors
     /// As `Records.Subscribe` says.
-    pub async fn subscribe(&mut self, what: SubscribeRequest) -> Result<Streaming<SubscribeResponse>, Status> {
-        Ok(self.records.subscribe(what).await?.into_inner())
+    pub async fn subscribe(&mut self, what: SubscribeRequest) -> Answer<Streaming<SubscribeResponse>> {
+        Ok(self.records.subscribe(what).await.map_err(told)?.into_inner())
     }
     /// How the run stands.
     ///

@@ -181,7 +181,13 @@ impl Engine {
         all
     }
 
-    /// Ends instances (all of them for `None`): their steps start no more; what they began ends by itself.
+    /// Instances that wait for their start: id, scenario, when.
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, ScenarioId, Time)> {
+        self.launches.iter().map(|l| (l.id, l.scenario, l.time))
+    }
+
+    /// Ends instances (all of them for `None`): their steps start no more; what they began ends by itself. Those that
+    /// wait for their start are called off. How many they were.
     pub fn stop(&mut self, id: Option<u64>) -> usize {
         let mut n = 0;
         for c in &mut self.cells {
@@ -191,8 +197,9 @@ impl Engine {
                 !ends
             });
         }
+        let waiting = self.launches.len();
         self.launches.retain(|l| id.is_some_and(|id| id != l.id));
-        n
+        n + waiting - self.launches.len()
     }
 }
 

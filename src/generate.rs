@@ -51,6 +51,8 @@ pub struct Options {
     pub only: Only,
     /// Truth lines, each with the line (and row) of its record.
     pub truth: Option<PathBuf>,
+    /// Only those of this stream.
+    pub stream: Option<String>,
     /// The state of the world at its start.
     pub boot_state: Option<PathBuf>,
     /// Threads.
@@ -88,6 +90,8 @@ struct Writer {
     hash: Xxh3,
     truth: Option<BufWriter<File>>,
     only: Only,
+    /// Index of the only stream that is written.
+    stream: Option<usize>,
     left: u64,
     line: u64,
     summary: Summary,
@@ -119,6 +123,7 @@ pub fn run(mut planned: Planned, options: &Options, begun: Instant) -> anyhow::R
         hash: Xxh3::new(),
         truth,
         only: options.only,
+        stream: options.stream.as_ref().and_then(|n| planned.plan.streams.iter().position(|s| s.name == *n)),
         left: options.limits.count.unwrap_or(u64::MAX),
         line: 0,
         summary: Summary { threads: options.threads.max(1), ..Summary::default() },
@@ -166,12 +171,15 @@ fn batch(
     let mut ended = false;
     // what a slice brought is written while the next one is played
     let mut brought: Vec<Vec<Vec<Batch>>> = engine.cells.iter().map(|c| c.out.clone()).collect();
-    while w.left > 0 && !ended {
+    while w.left > 0 {
         if options.limits.span.is_some_and(|d| engine.now().0 - start.0 >= d.0) {
             break;
         }
         while let Some(e) = journal.next_if(|e| e.at <= engine.now()) {
             ended |= replay(engine, planned, e)?;
+        }
+        if ended {
+            break;
         }
         let end = Time::of_slice(engine.slice() + 1);
         for l in planned.director.due(end, engine.running().len(), totals) {
@@ -204,9 +212,10 @@ fn batch(
 fn replay(engine: &mut Engine, planned: &mut Planned, e: &Entry) -> anyhow::Result<bool> {
     match &e.command {
         Command::Rate { stream, rate } => {
-            crate::app::set_rate(engine, &planned.config, stream, rate, e.at).map_err(anyhow::Error::msg)?;
+            let change = crate::app::Change::new(engine, &planned.config, stream, rate).map_err(anyhow::Error::msg)?;
+            change.make(engine, e.at);
         }
-        Command::Start { scenario, cast, vars } => {
+        Command::Start { scenario, cast, vars, delay } => {
             let scenarios = &planned.plan.shared.library.scenarios;
             let index = scenarios.iter().position(|s| *s.id == **scenario);
             let index =
@@ -216,10 +225,10 @@ fn replay(engine: &mut Engine, planned: &mut Planned, e: &Entry) -> anyhow::Resu
             };
             let choices = Choices { cast: pairs(cast), vars: pairs(vars) };
             let id = crate::world::program::ScenarioId(index as u16);
-            engine.launch(planned.director.launch(e.at, Some(id), choices));
+            engine.launch(planned.director.launch(e.at + *delay, Some(id), choices));
         }
         Command::Stop { instance } => {
-            engine.stop(Some(instance.parse().context("the journal names an instance that is no number")?));
+            engine.stop(Some(*instance));
         }
         Command::StopAll => {
             engine.stop(None);
@@ -233,7 +242,8 @@ fn replay(engine: &mut Engine, planned: &mut Planned, e: &Entry) -> anyhow::Resu
 impl Writer {
     /// Writes what a slice brought: streams in their order, in each the cells in theirs.
     fn slice(&mut self, brought: &[Vec<Vec<Batch>>], by_source: &mut [u64]) -> anyhow::Result<()> {
-        for (s, n) in by_source.iter_mut().enumerate() {
+        let only = self.stream;
+        for (s, n) in by_source.iter_mut().enumerate().filter(|(s, _)| only.is_none_or(|o| o == *s)) {
             for cell in brought {
                 *n += self.batch(&cell[s][0])?;
             }

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::time::Time;
+use crate::time::{Span, Time};
 use crate::yaml::{self, Problem, Problems};
 
 /// Version of the file's layout.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// The run that a journal is of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,10 +30,15 @@ pub struct Of {
     pub version: String,
     /// Digest of sources, effects, scenarios and policies.
     pub content: String,
+    /// Digest of the configuration, as far as records depend on it: [`configuration_digest`].
+    pub configuration: String,
     /// Seed of every draw.
     pub seed: u64,
     /// The first instant of logical time, nanoseconds since the epoch: a live run starts where the clock stood.
     pub from: Time,
+    /// The earlier run whose record numbers this one went on from; its manifest is kept beside the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// A command and when it took effect.
@@ -59,10 +64,13 @@ pub enum Command {
         cast: BTreeMap<String, String>,
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         vars: BTreeMap<String, String>,
+        /// That much later, in nanoseconds of logical time.
+        #[serde(default, skip_serializing_if = "is_none")]
+        delay: Span,
     },
-    /// An instance is stopped.
-    Stop { instance: String },
-    /// Every instance is stopped and none is started by itself any more.
+    /// An instance is stopped, or one that waits for its start is called off.
+    Stop { instance: u64 },
+    /// The same with every instance.
     StopAll,
     /// Logical time stops; no record depends on it.
     Pause,
@@ -72,6 +80,30 @@ pub enum Command {
     Reload { content: String },
     /// The run ended.
     End,
+}
+
+fn is_none(s: &Span) -> bool {
+    *s == Span::ZERO
+}
+
+/// Digest of what records depend on in a configuration, as [`crate::config::Config::to_json`] gives it: not where they
+/// go, how many threads make them or when the clock starts.
+pub fn configuration_digest(written: &serde_json::Value) -> String {
+    let mut kept = serde_json::Map::new();
+    for key in ["world", "sensors", "attacks", "collection", "streams"] {
+        kept.insert(key.into(), written.get(key).cloned().unwrap_or_default());
+    }
+    for (_, stream) in kept["streams"].as_object_mut().into_iter().flatten() {
+        if let Some(s) = stream.as_object_mut() {
+            s.shift_remove("labels");
+            // the first delivery's bytes are those that byte rates count
+            let first = s.shift_remove("to").and_then(|to| to.get(0).cloned()).unwrap_or_default();
+            for key in ["encoding", "fields", "inline_truth"] {
+                s.insert(format!("first {key}"), first.get(key).cloned().unwrap_or_default());
+            }
+        }
+    }
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(serde_json::Value::Object(kept).to_string().as_bytes()))
 }
 
 /// A journal that is being written.
@@ -94,13 +126,21 @@ pub struct Loaded {
 
 impl Of {
     /// The head of a journal.
-    pub fn new(run: &str, content: &str, seed: u64, from: Time) -> Of {
-        let version = env!("CARGO_PKG_VERSION").into();
-        Of { journal: LAYOUT, run: run.into(), version, content: content.into(), seed, from }
+    pub fn new(run: &str, content: &str, configuration: &str, seed: u64, from: Time) -> Of {
+        Of {
+            journal: LAYOUT,
+            run: run.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            content: content.into(),
+            configuration: configuration.into(),
+            seed,
+            from,
+            after: None,
+        }
     }
     /// What differs from the run that a journal is to be replayed in, in words; then it would not give the same
     /// records.
-    pub fn differs(&self, content: &str, seed: u64) -> Option<String> {
+    pub fn differs(&self, content: &str, configuration: &str, seed: u64) -> Option<String> {
         if self.seed != seed {
             return Some(format!("the journal is of a run with seed {}, this one has {seed}", self.seed));
         }
@@ -108,8 +148,12 @@ impl Of {
         if self.version != version {
             return Some(format!("the journal is of version {}, this is {version}", self.version));
         }
-        (self.content != content)
-            .then(|| "the journal is of a run with other sources, effects, scenarios, policies or configuration".into())
+        if self.content != content {
+            return Some("the journal is of a run with other sources, effects, scenarios, policies or world".into());
+        }
+        let what = "`world`, `sensors`, `attacks`, `collection` or `streams`";
+        (self.configuration != configuration)
+            .then(|| format!("the journal is of a run with another configuration: {what} differ"))
     }
 }
 
@@ -217,7 +261,7 @@ pub fn parse(name: &str, text: String) -> Result<Loaded, Problems> {
 fn unknown(line: &str, entry: &Entry) -> Option<String> {
     let written: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line).ok()?;
     let known = serde_json::to_value(entry).ok()?;
-    let empty = |k: &str| matches!(entry.command, Command::Start { .. }) && matches!(k, "cast" | "vars");
+    let empty = |k: &str| matches!(entry.command, Command::Start { .. }) && matches!(k, "cast" | "vars" | "delay");
     written.keys().find(|k| known.get(k.as_str()).is_none() && !empty(k)).cloned()
 }
 
@@ -227,15 +271,20 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(run: &str) -> Of {
-        Of { version: "0.1.0".into(), ..Of::new(run, "c0ffee", 7, Time(1_000)) }
+        Of { version: "0.1.0".into(), ..Of::new(run, "c0ffee", "5eed", 7, Time(1_000)) }
     }
     fn commands() -> Vec<Entry> {
         let one = |k: &str| BTreeMap::from([(k.to_owned(), "x".to_owned())]);
         [
             Command::Rate { stream: "sysmon".into(), rate: "{diurnal: {mean: 5k/s}}".into() },
-            Command::Start { scenario: "ransomware.hands_on".into(), cast: one("pc"), vars: one("c2") },
-            Command::Start { scenario: "a.b".into(), cast: BTreeMap::new(), vars: BTreeMap::new() },
-            Command::Stop { instance: "a.b#3".into() },
+            Command::Start {
+                scenario: "ransomware.hands_on".into(),
+                cast: one("pc"),
+                vars: one("c2"),
+                delay: Span::s(2),
+            },
+            Command::Start { scenario: "a.b".into(), cast: BTreeMap::new(), vars: BTreeMap::new(), delay: Span::ZERO },
+            Command::Stop { instance: 3 },
             Command::StopAll,
             Command::Pause,
             Command::Resume,
@@ -257,11 +306,11 @@ mod tests {
         }
         let path = dir.path().join("journal.jsonl");
         insta::assert_snapshot!(fs::read_to_string(&path).unwrap(), @r#"
-        {"journal":1,"run":"one","version":"0.1.0","content":"c0ffee","seed":7,"from":1000}
+        {"journal":2,"run":"one","version":"0.1.0","content":"c0ffee","configuration":"5eed","seed":7,"from":1000}
         {"at":2000,"do":"rate","stream":"sysmon","rate":"{diurnal: {mean: 5k/s}}"}
-        {"at":2001,"do":"start","scenario":"ransomware.hands_on","cast":{"pc":"x"},"vars":{"c2":"x"}}
+        {"at":2001,"do":"start","scenario":"ransomware.hands_on","cast":{"pc":"x"},"vars":{"c2":"x"},"delay":2000000000}
         {"at":2002,"do":"start","scenario":"a.b"}
-        {"at":2003,"do":"stop","instance":"a.b#3"}
+        {"at":2003,"do":"stop","instance":3}
         {"at":2004,"do":"stop_all"}
         {"at":2005,"do":"pause"}
         {"at":2006,"do":"resume"}
@@ -296,16 +345,26 @@ mod tests {
         j.jsonl:5:1: not an entry of a journal: invalid type: sequence, expected struct Entry at line 1 column 0
         j.jsonl:6:1: unknown field `for` of this entry
         ");
-        insta::assert_snapshot!(parse("j.jsonl", head.replace("\"journal\":1", "\"journal\":2") + "\n").unwrap_err(), @"j.jsonl:1:1: the journal has layout 2; this skirmish knows layout 1");
+        insta::assert_snapshot!(parse("j.jsonl", head.replace("\"journal\":2", "\"journal\":1") + "\n").unwrap_err(), @"j.jsonl:1:1: the journal has layout 1; this skirmish knows layout 2");
         insta::assert_snapshot!(parse("j.jsonl", String::new()).unwrap_err(), @"j.jsonl: the journal has no head");
     }
 
     #[test]
     fn a_replay_in_another_run_is_noticed() {
-        let o = Of::new("one", "c0ffee", 7, Time(0));
-        assert_eq!(o.differs("c0ffee", 7), None);
-        insta::assert_snapshot!(o.differs("c0ffee", 8).unwrap(), @"the journal is of a run with seed 7, this one has 8");
-        insta::assert_snapshot!(o.differs("tea", 7).unwrap(), @"the journal is of a run with other sources, effects, scenarios, policies or configuration");
+        let o = Of::new("one", "c0ffee", "5eed", 7, Time(0));
+        assert_eq!(o.differs("c0ffee", "5eed", 7), None);
+        insta::assert_snapshot!(o.differs("c0ffee", "5eed", 8).unwrap(), @"the journal is of a run with seed 7, this one has 8");
+        insta::assert_snapshot!(o.differs("tea", "5eed", 7).unwrap(), @"the journal is of a run with other sources, effects, scenarios, policies or world");
+        insta::assert_snapshot!(o.differs("c0ffee", "bee", 7).unwrap(), @"the journal is of a run with another configuration: `world`, `sensors`, `attacks`, `collection` or `streams` differ");
+    }
+
+    #[test]
+    fn where_records_go_changes_no_replay_and_what_makes_them_does() {
+        let digest = |text: &str| configuration_digest(&serde_json::from_str(text).unwrap());
+        let a = digest(r#"{"world":{"hosts":9},"streams":{"s":{"rate":"3/s","to":[{"sink":"a"}]}},"sinks":{"a":1}}"#);
+        let b = digest(r#"{"streams":{"s":{"rate":"3/s","to":[]}},"threads":4,"world":{"hosts":9},"sinks":{}}"#);
+        let c = digest(r#"{"world":{"hosts":9},"streams":{"s":{"rate":"4/s","to":[{"sink":"a"}]}},"sinks":{"a":1}}"#);
+        assert!(a == b && a != c);
     }
 
     proptest! {

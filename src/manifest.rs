@@ -108,11 +108,17 @@ impl Saved {
     /// # Errors
     /// A file that cannot be read or is no manifest of a layout known here.
     pub fn load(dir: &Path) -> anyhow::Result<Option<Saved>> {
-        let path = dir.join("manifest.json");
-        let text = match fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            text => text.with_context(|| format!("cannot read {}", path.display()))?,
-        };
+        match dir.join("manifest.json") {
+            path if path.exists() => Saved::read(&path).map(Some),
+            _ => Ok(None),
+        }
+    }
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// As [`Saved::load`], and a file that is not there.
+    pub fn read(path: &Path) -> anyhow::Result<Saved> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let advice = "move it away to begin anew: record numbers then begin anew too";
         let layout: serde_json::Value =
             serde_json::from_str(&text).with_context(|| format!("{} is no manifest; {advice}", path.display()))?;
@@ -124,7 +130,21 @@ impl Saved {
             layout.map_or("none".into(), |l| l.to_string()),
         );
         let saved = serde_json::from_str(&text);
-        saved.map(Some).with_context(|| format!("{} is no manifest; {advice}", path.display()))
+        saved.with_context(|| format!("{} is no manifest; {advice}", path.display()))
+    }
+    /// Where the manifest of a run is kept once another one has begun in its folder.
+    pub fn kept(dir: &Path, run: &str) -> PathBuf {
+        dir.join(format!("manifest-{run}.json"))
+    }
+    /// The least boot and logon ids that were never used: host, boot id, logon id.
+    pub fn ids(&self) -> Vec<(String, u16, u64)> {
+        let of = |name: &String| self.begin(name).unwrap_or_default();
+        self.hosts.keys().map(|name| (name.clone(), of(name).boot_id, of(name).logon_id)).collect()
+    }
+    /// The least record numbers that were never used: host, channel, number.
+    pub fn numbers(&self) -> Vec<(String, String, u64)> {
+        let of = |name: &String| self.begin(name).unwrap_or_default().records;
+        self.hosts.keys().flat_map(|name| of(name).into_iter().map(|(c, n)| (name.clone(), c, n))).collect()
     }
     /// Where a host begins in the next run; none for a host that never was.
     pub fn begin(&self, host: &str) -> Option<Begin> {
@@ -154,6 +174,8 @@ pub struct Manifest {
     touched: Vec<usize>,
     saved_at: Instant,
     booted: bool,
+    /// A counter has passed its reservation.
+    short: bool,
     minutes: File,
     /// Two runs with one state folder would give the same numbers.
     _lock: File,
@@ -180,7 +202,15 @@ impl Manifest {
         if lock.try_lock().is_err() {
             anyhow::bail!("another run uses the state folder {}; `state: {{dir: ...}}` names one", dir.display());
         }
-        let mut old = Saved::load(dir)?.map_or(BTreeMap::new(), |old| begin_all(&old));
+        let mut old = match Saved::load(dir)? {
+            Some(old) => {
+                // a replay of this run needs to know where the earlier one had ended
+                let kept = Saved::kept(dir, &old.run.id);
+                replace(&kept, &serde_json::to_vec(&old)?).with_context(|| cannot(&kept))?;
+                begin_all(&old)
+            }
+            None => BTreeMap::new(),
+        };
         let minutes = format!("minutes-{}.jsonl.zst", run.id);
         let path = dir.join(&minutes);
         let file = OpenOptions::new().create(true).append(true).open(&path).with_context(|| cannot(&path))?;
@@ -207,6 +237,7 @@ impl Manifest {
             touched: vec![],
             saved_at: Instant::now(),
             booted: false,
+            short: false,
             minutes: file,
             _lock: lock,
         };
@@ -214,8 +245,21 @@ impl Manifest {
         Ok(m)
     }
 
+    /// Where counters stand before the first slice: host, channel and the number that comes next. Without it every
+    /// counter would pass its reservation with its first record.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn starts(&mut self, next: impl Iterator<Item = (usize, usize, u64)>) -> anyhow::Result<()> {
+        for (host, channel, number) in next {
+            let c = &mut self.entries[host * self.channels.len() + channel].channel;
+            c.last = c.last.max(number.saturating_sub(1));
+        }
+        self.save(false)
+    }
+
     /// Records of one host, channel and slice: the numbers from `first` to `last`, `count` of them. Slices come in the
-    /// order of time.
+    /// order of time; none of the slice's records may go out before [`Manifest::end_slice`].
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -246,10 +290,16 @@ impl Manifest {
         e.channel.last = last;
         e.channel.count += count;
         e.busiest = e.busiest.max(e.minute.2);
-        if last > e.channel.reserved {
-            self.save(false)?;
-        }
+        self.short |= last > e.channel.reserved;
         Ok(())
+    }
+    /// All records of a slice are known. When a counter has passed its reservation the manifest is on the disk, with a
+    /// new one, before this returns.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn end_slice(&mut self) -> anyhow::Result<()> {
+        if self.short { self.save(false) } else { Ok(()) }
     }
     /// A host's boot and last logon id, whenever it boots and now and then.
     pub fn host(&mut self, host: usize, boot_id: u16, logon_id: u64) {
@@ -293,7 +343,7 @@ impl Manifest {
 
     fn save(&mut self, ended: bool) -> anyhow::Result<()> {
         self.saved.ended = ended;
-        (self.saved_at, self.booted) = (Instant::now(), false);
+        (self.saved_at, self.booted, self.short) = (Instant::now(), false, false);
         for (h, name) in self.hosts.iter().enumerate() {
             let host = self.saved.hosts.get_mut(name).expect("put there at the beginning");
             (host.boot_id, host.logon_id) = self.ids[h];
@@ -386,10 +436,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut m = begin(dir.path(), "one");
         m.records(after(0), 0, 0, (1, 5_000), 5_000).unwrap();
+        m.end_slice().unwrap();
         let (mut last, mut minute) = (5_000, 0);
         for k in 0..100u64 {
             minute += (k % 3 == 0) as i64;
             m.records(after(minute), 0, 0, (last + 1, last + 40_000), 40_000).unwrap();
+            m.end_slice().unwrap();
             last += 40_000;
             let saved = Saved::load(dir.path()).unwrap().unwrap();
             assert!(saved.begin("A").unwrap().records["Security"] > last);
@@ -400,6 +452,22 @@ mod tests {
         assert_eq!((saved.run.id.as_str(), saved.hosts["A"].channels["Security"].count), ("two", 0));
         drop(m);
         assert!(Saved::load(dir.path()).unwrap().unwrap().begin("A").unwrap().records["Security"] > last);
+    }
+
+    #[test]
+    fn counters_that_start_high_are_not_written_down_one_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut m = begin(dir.path(), "one");
+        let path = dir.path().join("manifest.json");
+        m.starts([(0, 0, 70_001), (1, 0, 90_001)].into_iter()).unwrap();
+        assert_eq!(Saved::load(dir.path()).unwrap().unwrap().begin("B").unwrap().records["Security"], 91_001);
+        fs::remove_file(&path).unwrap();
+        for k in 0..10 {
+            let n = [70_001, 90_001][k % 2] + k as u64;
+            m.records(after(0), k % 2, 0, (n, n), 1).unwrap();
+            m.end_slice().unwrap();
+        }
+        assert!(!path.exists(), "it was not written again");
     }
 
     #[test]
@@ -447,6 +515,7 @@ mod tests {
                 let mut m = begin(dir.path(), &i.to_string());
                 for (k, n) in slices.iter().enumerate() {
                     m.records(after(k as i64 / 3), 0, 1, (next, next + n - 1), *n).unwrap();
+                    m.end_slice().unwrap();
                     given = next + n - 1;
                     next += n;
                 }

@@ -33,7 +33,7 @@ use futures::future::BoxFuture;
 use tonic::service::Routes;
 
 pub use self::cap::Caps;
-pub use self::door::{Door, Offer, OnSlow, Queue, Receipts, Task, door};
+pub use self::door::{Door, Offer, OnSlow, Passed, Queue, Receipts, Task, door};
 use crate::schedule::Rate;
 use crate::time::Time;
 use crate::yaml::{Fields, Node, Problems};

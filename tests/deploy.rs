@@ -65,6 +65,9 @@ fn the_compose_file_fits_its_configuration_and_the_dockerfile() {
             name => assert!(at(&doc, "volumes").get(name).is_some(), "volume {name}"),
         }
     }
+    // what the broker keeps is on its volume
+    let dirs = str_at(&doc, "services/kafka/environment/KAFKA_LOG_DIRS");
+    assert_eq!(str_at(&doc, "services/kafka/volumes/0").split(':').nth(1), Some(dirs));
     // the broker that the configuration names is the one that runs, on a listener inside the network
     let broker = yaml::parse("c", &config).unwrap().remove(0);
     let broker = str_at(&broker, "sinks/main/kafka/brokers").to_owned();

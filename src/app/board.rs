@@ -1,6 +1,6 @@
 //! How a run stands, for control, metrics, the terminal and the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,16 +10,19 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::account::{self, DeliveryReading, StreamReading};
+use crate::app::metrics::Recorder;
 use crate::cell::Plan;
-use crate::engine::Launch;
+use crate::config::{Clock, Speed};
 use crate::pace::Readings;
 use crate::plan::Planned;
 use crate::proto::skirmish::v1 as proto;
+use crate::schedule::{Rate, Unit};
+use crate::sink::Gauges;
 use crate::sink::grpc_serve::Hub;
 use crate::time::{Span, Time};
 use crate::world::program::ScenarioId;
 
-/// A running instance.
+/// An instance that runs or waits for its start.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Instance {
     /// Number in the run.
@@ -34,9 +37,31 @@ pub struct Instance {
     pub done: u32,
     /// Steps in all.
     pub steps: u32,
+    /// When it starts, of one that waits.
+    pub starts: Option<Time>,
 }
 
 impl Instance {
+    /// One that runs; `step` started last.
+    pub(super) fn running(plan: &Plan, id: u64, scenario: ScenarioId, step: u16) -> Instance {
+        let s = &plan.shared.library.scenarios[scenario.0 as usize];
+        let at = s.steps.get(step as usize);
+        Instance {
+            id,
+            scenario: s.id.to_string(),
+            step: at.map_or(String::new(), |s| s.id.to_string()),
+            technique: at.map_or(String::new(), |s| s.technique.to_string()),
+            done: step as u32,
+            steps: s.steps.len() as u32,
+            starts: None,
+        }
+    }
+    /// One that waits for its start.
+    pub(super) fn waiting(plan: &Plan, id: u64, scenario: ScenarioId, starts: Time) -> Instance {
+        let s = &plan.shared.library.scenarios[scenario.0 as usize];
+        let steps = s.steps.len() as u32;
+        Instance { id, scenario: s.id.to_string(), steps, starts: Some(starts), ..Instance::default() }
+    }
     /// As the control service tells it.
     pub fn to_proto(&self) -> proto::InstanceStatus {
         proto::InstanceStatus {
@@ -46,6 +71,7 @@ impl Instance {
             technique: self.technique.clone(),
             steps_done: self.done,
             steps: self.steps,
+            start_time_unix_nano: self.starts.map_or(0, |t| t.0),
             ..proto::InstanceStatus::default()
         }
     }
@@ -72,7 +98,10 @@ pub struct StreamStatus {
     pub name: String,
     /// Source.
     pub source: String,
-    /// Records per second asked for lately.
+    /// Labels of its metrics.
+    #[serde(skip)]
+    pub labels: Vec<(String, String)>,
+    /// Records per second of wall-clock time that the schedule asks for now.
     pub asked: f64,
     /// Records per second made lately.
     pub achieved: f64,
@@ -98,6 +127,14 @@ pub struct Status {
     pub instances: Vec<Instance>,
     /// How late slices were (median, 99th percentile, maximum), in milliseconds.
     pub late_ms: [f64; 3],
+    /// How long ago the next slice was due, in seconds: what slow sinks or a slow machine hold up now.
+    pub behind: f64,
+    /// How long each sink held the cells, in seconds.
+    pub held: Vec<(String, f64)>,
+    /// Logical time stands still.
+    pub paused: bool,
+    /// A record was acknowledged.
+    pub ready: bool,
     /// What happened to the deadlines.
     pub pace: Readings,
 }
@@ -109,10 +146,14 @@ struct Inner {
     pace: Readings,
     listens: Vec<(String, SocketAddr)>,
     held: Vec<Duration>,
-    /// Readings of about a second ago and before, for rates.
-    window: Vec<(Instant, Vec<(u64, u64)>)>,
+    /// Records made by stream, of the last seconds, for rates.
+    window: VecDeque<(Instant, Vec<u64>)>,
+    rates: Vec<Option<Rate>>,
+    /// When the slice that was begun last was due.
+    due: Option<Instant>,
     late: Histogram<u64>,
     hubs: Vec<Option<Arc<Hub>>>,
+    gauges: Vec<(String, Gauges)>,
     flush: Option<Duration>,
 }
 
@@ -122,7 +163,8 @@ pub struct Board {
     seed: u64,
     hosts: u32,
     begun: Instant,
-    streams: Vec<(String, String, Arc<account::Stream>)>,
+    /// Name, source, labels, account.
+    streams: Vec<(String, String, Vec<(String, String)>, Arc<account::Stream>)>,
     /// Stream, sink, encoding.
     deliveries: Vec<(String, String, String, Arc<account::Delivery>)>,
     sinks: Vec<String>,
@@ -130,6 +172,9 @@ pub struct Board {
     plan: Arc<Plan>,
     orders: AtomicU64,
     stop: tokio::sync::watch::Sender<bool>,
+    /// Logical seconds a second; none where it goes as fast as it can.
+    speed: Option<f64>,
+    recorder: Recorder,
     inner: Mutex<Inner>,
 }
 
@@ -148,7 +193,8 @@ impl Board {
             .streams
             .iter()
             .zip(streams)
-            .map(|(s, a)| (s.name.clone(), plan.feeds[s.feed].source.id.clone(), a))
+            .zip(&planned.config.streams)
+            .map(|((s, a), c)| (s.name.clone(), plan.feeds[s.feed].source.id.clone(), c.labels.clone(), a))
             .collect();
         let mut deliveries = vec![];
         for ((sink, infos), accounts) in planned.sinks.iter().zip(&planned.deliveries).zip(accounts) {
@@ -178,11 +224,20 @@ impl Board {
                 pace: Readings::default(),
                 listens: vec![],
                 held: vec![Duration::ZERO; planned.sinks.len()],
-                window: vec![],
+                window: VecDeque::new(),
+                rates: vec![],
+                due: None,
                 late: Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("constant bounds"),
                 hubs: vec![],
+                gauges: vec![],
                 flush: None,
             }),
+            speed: match planned.config.clock {
+                Clock::Live => Some(1.0),
+                Clock::From { speed: Speed::Times(s), .. } => Some(s),
+                Clock::From { speed: Speed::Max, .. } | Clock::BackFill { .. } => None,
+            },
+            recorder: Recorder::default(),
             plan,
         }
     }
@@ -207,29 +262,40 @@ impl Board {
     pub fn hub(&self, _sink: usize, hub: Option<Arc<Hub>>) {
         self.inner().hubs.push(hub);
     }
-    /// An instance starts.
-    pub fn started(&self, l: &Launch, plan: &Plan) -> Instance {
-        let s = &plan.shared.library.scenarios[l.scenario.0 as usize];
-        Instance { id: l.id, scenario: s.id.to_string(), steps: s.steps.len() as u32, ..Instance::default() }
+    /// A sink's own counters.
+    pub fn gauges(&self, sink: &str, gauges: Option<Gauges>) {
+        self.inner().gauges.extend(gauges.map(|g| (sink.to_owned(), g)));
     }
-    /// How late a slice was.
+    /// A slice begins, that late.
     pub fn late(&self, by: Span) {
-        let _ = self.inner().late.record((by.0 / 1000).max(1) as u64);
+        self.recorder.late(by);
+        let mut i = self.inner();
+        let _ = i.late.record((by.0 / 1000).max(1) as u64);
+        i.due = Instant::now().checked_sub(Duration::from_nanos(by.0.max(0) as u64));
     }
     /// A sink held the cells.
     pub fn held(&self, sink: usize, by: Duration) {
         self.inner().held[sink] += by;
     }
     /// News from the driver.
-    pub fn update(&self, now: Time, instances: Vec<Instance>, paused: bool, pace: Readings) {
-        let readings = self.streams.iter().map(|(_, _, a)| a.read()).map(|r| (r.scheduled, r.generated)).collect();
+    pub fn update(&self, now: Time, instances: Vec<Instance>, paused: bool, pace: Readings, rates: Vec<Option<Rate>>) {
+        let made = self.made();
         let mut i = self.inner();
-        (i.now, i.instances, i.paused, i.pace) = (now, instances, paused, pace);
+        (i.now, i.instances, i.paused, i.pace, i.rates) = (now, instances, paused, pace, rates);
         let at = Instant::now();
-        i.window.push((at, readings));
+        i.window.push_back((at, made));
         while i.window.len() > 2 && at - i.window[1].0 > WINDOW {
-            i.window.remove(0);
+            i.window.pop_front();
         }
+    }
+    fn made(&self) -> Vec<u64> {
+        self.streams.iter().map(|(_, _, _, a)| a.read().generated).collect()
+    }
+    /// Names of the sink and the stream of a sink's delivery.
+    pub fn delivery_name(&self, sink: usize, at: usize) -> (String, String) {
+        let sink = &self.sinks[sink];
+        let stream = self.deliveries.iter().filter(|d| d.1 == *sink).nth(at).map_or("", |d| &d.0);
+        (sink.clone(), stream.to_owned())
     }
     /// An order is on its way.
     pub fn order_sent(&self) {
@@ -296,23 +362,38 @@ impl Board {
             account: a.read(),
         });
         let deliveries = deliveries.collect();
+        let ready = self.is_ready();
         let i = self.inner();
-        let streams = self.streams.iter().enumerate().map(|(n, (name, source, a))| {
-            let rate = |pick: fn(&(u64, u64)) -> u64| match (i.window.first(), i.window.last()) {
-                (Some((t0, a)), Some((t1, b))) if t1 > t0 => {
-                    (pick(&b[n]) - pick(&a[n])) as f64 / (*t1 - *t0).as_secs_f64()
+        let now = Instant::now();
+        // a driver that is held by a sink brings no news: then the last it brought is older than the window
+        let before = i.window.iter().rev().find(|(t, _)| now - *t >= WINDOW).or(i.window.front());
+        let streams = self.streams.iter().enumerate().map(|(n, (name, source, labels, a))| {
+            let account = a.read();
+            let achieved = match before {
+                Some((t, made)) if now > *t => {
+                    account.generated.saturating_sub(made[n]) as f64 / (now - *t).as_secs_f64()
                 }
                 _ => 0.0,
+            };
+            let asked = match (i.rates.get(n), self.speed) {
+                (Some(Some(r)), Some(speed)) => {
+                    let mean = account.bytes as f64 / account.generated.max(1) as f64;
+                    let each = if r.unit == Unit::Bytes { mean.max(1.0) } else { 1.0 };
+                    r.per_second() * speed / each
+                }
+                _ => achieved,
             };
             StreamStatus {
                 name: name.clone(),
                 source: source.clone(),
-                asked: rate(|r| r.0),
-                achieved: rate(|r| r.1),
-                account: a.read(),
+                labels: labels.clone(),
+                asked,
+                achieved,
+                account,
             }
         });
         let late = |q: f64| i.late.value_at_quantile(q) as f64 / 1000.0;
+        let slice = crate::time::SLICE.as_secs_f64();
         Status {
             run: self.run.clone(),
             now: i.now.to_string(),
@@ -321,6 +402,13 @@ impl Board {
             deliveries,
             instances: i.instances.clone(),
             late_ms: [late(0.5), late(0.99), late(1.0)],
+            behind: match i.due {
+                Some(due) if !i.paused && self.speed.is_some() => (due.elapsed().as_secs_f64() - slice).max(0.0),
+                _ => 0.0,
+            },
+            held: self.sinks.iter().cloned().zip(i.held.iter().map(Duration::as_secs_f64)).collect(),
+            paused: i.paused,
+            ready,
             pace: i.pace,
         }
     }
@@ -374,90 +462,72 @@ impl Board {
 
     /// As Prometheus reads it.
     pub fn metrics(&self) -> String {
-        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        let s = self.status();
-        metrics::with_local_recorder(&recorder, || {
-            use metrics::{counter, describe_counter, describe_gauge, gauge};
-            describe_counter!("skirmish_records_scheduled_total", "Records that the schedule asked for");
-            describe_counter!("skirmish_records_generated_total", "Records made");
-            describe_counter!("skirmish_records_attack_total", "Records made for attack instances");
-            describe_counter!("skirmish_records_fill_total", "Records made by fill");
-            describe_counter!("skirmish_bytes_generated_total", "Bytes made, first delivery, uncompressed");
-            describe_gauge!("skirmish_records_owed", "Records scheduled and not made; negative after an overshoot");
-            describe_counter!("skirmish_delivery_records_total", "Records of a delivery by outcome");
-            describe_gauge!("skirmish_delivery_in_flight", "Records of a delivery without an answer yet");
-            describe_gauge!("skirmish_slice_late_seconds", "How late slices were, by quantile, since the start");
-            describe_gauge!("skirmish_instances", "Attack instances that run");
-            for x in &s.streams {
-                let l = [("stream", x.name.clone()), ("source", x.source.clone())];
-                counter!("skirmish_records_scheduled_total", &l).absolute(x.account.scheduled);
-                counter!("skirmish_records_generated_total", &l).absolute(x.account.generated);
-                counter!("skirmish_records_attack_total", &l).absolute(x.account.attack);
-                counter!("skirmish_records_fill_total", &l).absolute(x.account.fill);
-                counter!("skirmish_bytes_generated_total", &l).absolute(x.account.bytes);
-                gauge!("skirmish_records_owed", &l).set(x.account.owed as f64);
-            }
-            for d in &s.deliveries {
-                let l = |outcome: &'static str| {
-                    [("stream", d.stream.clone()), ("sink", d.sink.clone()), ("outcome", outcome.into())]
-                };
-                counter!("skirmish_delivery_records_total", &l("generated")).absolute(d.account.generated);
-                counter!("skirmish_delivery_records_total", &l("delivered")).absolute(d.account.delivered);
-                counter!("skirmish_delivery_records_total", &l("dropped")).absolute(d.account.dropped);
-                counter!("skirmish_delivery_records_total", &l("unknown")).absolute(d.account.unknown);
-                let l = [("stream", d.stream.clone()), ("sink", d.sink.clone())];
-                gauge!("skirmish_delivery_in_flight", &l).set(d.account.in_flight as f64);
-            }
-            for (q, v) in ["0.5", "0.99", "1"].iter().zip(s.late_ms) {
-                gauge!("skirmish_slice_late_seconds", "quantile" => *q).set(v / 1000.0);
-            }
-            gauge!("skirmish_instances").set(s.instances.len() as f64);
-            for (sink, held) in self.sinks.iter().zip(&self.inner().held) {
-                counter!("skirmish_sink_held_seconds_total", "sink" => sink.clone()).absolute(held.as_secs());
-            }
-        });
-        handle.render()
+        let (now, sinks) = {
+            let i = self.inner();
+            (i.now, i.gauges.iter().map(|(sink, g)| (sink.clone(), g())).collect::<Vec<_>>())
+        };
+        self.recorder.render(&self.status(), now, self.seed, self.hosts, &sinks)
     }
 }
 
 impl fmt::Display for Status {
     /// A table for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wide = |names: &mut dyn Iterator<Item = &str>| names.map(|n| n.chars().count()).max().unwrap_or(0).max(8);
+        let stream = wide(&mut self.streams.iter().map(|s| &*s.name));
+        let sink = wide(&mut self.deliveries.iter().map(|d| &*d.sink));
         writeln!(
             f,
-            "{:<18}{:>10}{:>10}{:>12}{:>9}{:>9}{:>8}",
+            "{:<stream$}{:>10}{:>10}{:>13}{:>9}{:>9}{:>7}",
             "stream", "asked/s", "made/s", "made", "owed", "attack", "fill"
         )?;
         for s in &self.streams {
             let fill = 100.0 * s.account.fill as f64 / s.account.generated.max(1) as f64;
             writeln!(
                 f,
-                "{:<18}{:>10.0}{:>10.0}{:>12}{:>9}{:>9}{:>7.0}%",
+                "{:<stream$}{:>10.0}{:>10.0}{:>13}{:>9}{:>9}{:>6.0}%",
                 s.name, s.asked, s.achieved, s.account.generated, s.account.owed, s.account.attack, fill
             )?;
         }
         writeln!(
             f,
-            "{:<18}{:>14}{:>12}{:>12}{:>12}{:>10}{:>10}",
+            "{:<stream$}  {:<sink$}{:>13}{:>13}{:>10}{:>11}{:>9}",
             "delivery", "sink", "offered", "delivered", "dropped", "in flight", "unknown"
         )?;
         for d in &self.deliveries {
             let a = &d.account;
             writeln!(
                 f,
-                "{:<18}{:>14}{:>12}{:>12}{:>12}{:>10}{:>10}",
+                "{:<stream$}  {:<sink$}{:>13}{:>13}{:>10}{:>11}{:>9}",
                 d.stream, d.sink, a.generated, a.delivered, a.dropped, a.in_flight, a.unknown
             )?;
         }
         let [p50, p99, max] = self.late_ms;
-        writeln!(
+        write!(
             f,
             "slices late by {p50:.1} ms (median), {p99:.1} ms (p99), {max:.1} ms (max); logical time {}",
             &self.now[..19.min(self.now.len())]
         )?;
+        if self.paused {
+            write!(f, ", paused")?;
+        } else if self.behind >= 1.0 {
+            write!(f, ", {:.0} s behind", self.behind)?;
+        }
+        writeln!(f)?;
         for i in &self.instances {
-            writeln!(f, "attack {} {} step {} {} ({}/{})", i.id, i.scenario, i.step, i.technique, i.done + 1, i.steps)?;
+            match i.starts {
+                Some(t) => writeln!(f, "attack {} {} starts at {}", i.id, i.scenario, &t.to_string()[..19])?,
+                None => writeln!(
+                    f,
+                    "attack {} {} step {} {} ({}/{})",
+                    i.id,
+                    i.scenario,
+                    i.step,
+                    i.technique,
+                    i.done + 1,
+                    i.steps
+                )?,
+            }
         }
         Ok(())
     }

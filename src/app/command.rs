@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use crate::app::board::{Board, Instance};
 use crate::cell;
 use crate::control::Refusal;
-use crate::journal;
 use crate::proto::skirmish::v1::stop_scenario_request::Which;
 use crate::proto::skirmish::v1::{
     InstanceStatus, Scenario, SetRateResponse, Slot, StartScenarioRequest, StatusResponse,
@@ -33,28 +32,22 @@ pub enum Order {
         delay: Span,
         reply: oneshot::Sender<Instance>,
     },
-    /// Instances end; none means all.
-    Stop { ids: Option<Vec<u64>>, reply: oneshot::Sender<Vec<u64>> },
+    /// Instances end.
+    Stop { which: Stop, reply: oneshot::Sender<Vec<u64>> },
     /// Logical time stops.
     Pause(oneshot::Sender<Time>),
     /// It goes on.
     Resume(oneshot::Sender<Time>),
 }
 
-impl Order {
-    /// As the journal keeps it.
-    pub fn command(&self) -> Option<journal::Command> {
-        Some(match self {
-            Order::Rate { stream, text, .. } => journal::Command::Rate { stream: stream.clone(), rate: text.clone() },
-            Order::Start { name, cast, vars, .. } => {
-                journal::Command::Start { scenario: name.clone(), cast: cast.clone(), vars: vars.clone() }
-            }
-            Order::Stop { ids: None, .. } => journal::Command::StopAll,
-            Order::Stop { ids: Some(ids), .. } => journal::Command::Stop { instance: ids.first()?.to_string() },
-            Order::Pause(_) => journal::Command::Pause,
-            Order::Resume(_) => journal::Command::Resume,
-        })
-    }
+/// Instances that are to end.
+pub enum Stop {
+    /// One.
+    Instance(u64),
+    /// Those of a scenario.
+    Scenario(ScenarioId),
+    /// Every one.
+    All,
 }
 
 /// Answers the control service.
@@ -140,19 +133,20 @@ impl crate::control::Commander for Commander {
     }
 
     async fn stop_scenario(&self, which: Which) -> Result<Vec<String>, Refusal> {
-        let running = self.board.instances();
-        let ids = match which {
-            Which::All(_) => None,
-            Which::Instance(id) => match running.iter().find(|i| i.id.to_string() == id) {
-                Some(i) => Some(vec![i.id]),
-                None => return Err(Refusal::NotFound(format!("no instance `{id}` runs"))),
+        let (stop, named) = match which {
+            Which::All(_) => (Stop::All, String::new()),
+            Which::Instance(id) => match id.parse() {
+                Ok(n) => (Stop::Instance(n), id),
+                Err(_) => return Err(Refusal::Invalid(format!("`{id}` is no instance: expected its number"))),
             },
-            Which::Scenario(s) => {
-                self.scenario(&s)?;
-                Some(running.iter().filter(|i| i.scenario == s).map(|i| i.id).collect())
-            }
+            Which::Scenario(s) => (Stop::Scenario(self.scenario(&s)?.0), String::new()),
         };
-        let stopped = self.ask(|reply| Order::Stop { ids, reply }).await?;
+        let stopped = self.ask(|reply| Order::Stop { which: stop, reply }).await?;
+        if stopped.is_empty() && !named.is_empty() {
+            let ids: Vec<String> = self.board.instances().iter().map(|i| i.id.to_string()).collect();
+            let there = if ids.is_empty() { "none runs".into() } else { format!("there are {}", ids.join(", ")) };
+            return Err(Refusal::NotFound(format!("no instance `{named}` runs; {there}")));
+        }
         Ok(stopped.into_iter().map(|i| i.to_string()).collect())
     }
 

@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 use crate::account;
 use crate::app::board::{Board, Instance};
 use crate::app::command::Order;
+use crate::app::losses::Losses;
 use crate::batch::{Batch, Message};
 use crate::config::{self, Config};
 use crate::director::Director;
@@ -16,8 +17,7 @@ use crate::manifest::Manifest;
 use crate::pace::{self, Pace, RealWatch, Watch};
 use crate::plan::Route;
 use crate::sink::{Door, OnSlow};
-use crate::time::{SLICE, Span, Time};
-use crate::world::instance::Choices;
+use crate::time::{Span, Time};
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,19 +28,58 @@ pub struct Limits {
     pub span: Option<Span>,
 }
 
+/// What a run keeps in its state folder.
+pub(super) struct Kept {
+    pub manifest: Manifest,
+    pub journal: Journal,
+    pub losses: Losses,
+}
+
 pub(super) struct Driver {
     pub board: Arc<Board>,
     pub streams: Vec<Arc<account::Stream>>,
     pub doors: Vec<Door>,
+    /// Sorted by stream and delivery: what is rendered once is shared by all that send it.
     pub routes: Vec<Route>,
     pub truth: Option<(usize, usize)>,
     pub director: Director,
     pub config: Config,
     pub inbox: Receiver<Order>,
     pub stop: Arc<AtomicBool>,
-    pub state: Option<(Manifest, Journal)>,
+    pub state: Option<Kept>,
     pub limits: Limits,
     pub ready: Option<Box<dyn FnOnce(&Arc<Board>) + Send>>,
+    pub spare: Spare,
+}
+
+/// Batches whose memory is used again once the sinks are through with them: new memory would have to be zeroed by the
+/// system for each slice.
+#[derive(Default)]
+pub(super) struct Spare(std::collections::VecDeque<Arc<Batch>>);
+
+impl Spare {
+    /// Most bytes that are kept, in use or not.
+    const BYTES_MAX: usize = 8 << 20;
+
+    /// An empty batch that nobody else has.
+    fn take(&mut self) -> Arc<Batch> {
+        // the oldest is the one that is done first, if any is
+        if let Some(mut oldest) = self.0.pop_front() {
+            if let Some(b) = Arc::get_mut(&mut oldest) {
+                b.clear();
+                return oldest;
+            }
+            self.0.push_front(oldest);
+        }
+        Arc::default()
+    }
+    /// Keeps a batch for later.
+    fn give(&mut self, b: Arc<Batch>) {
+        let bytes = |b: &Batch| b.bytes.capacity() + b.truth.capacity() + b.messages.capacity() * size_of::<Message>();
+        if self.0.iter().map(|b| bytes(b)).sum::<usize>() + bytes(&b) <= Spare::BYTES_MAX {
+            self.0.push_back(b);
+        }
+    }
 }
 
 impl Driver {
@@ -73,6 +112,9 @@ impl Driver {
             )),
             None => None,
         };
+        if let Some(s) = &mut self.state {
+            s.manifest.starts(starts(&engine))?;
+        }
         loop {
             self.orders(&mut engine, &mut pace, &watch)?;
             let end = Time::of_slice(engine.slice() + 1);
@@ -83,7 +125,6 @@ impl Driver {
             }
             let Some(late) = waited else { continue };
             for l in self.director.due(end, engine.running().len(), totals) {
-                self.board.started(&l, &engine.plan);
                 engine.launch(l);
             }
             engine.step();
@@ -100,15 +141,15 @@ impl Driver {
                 account.schedule_to(due);
             }
             self.board.late(late);
-            self.offer(&engine, &mut pace, &mut truth_file)?;
-            if let Some((m, _)) = &mut self.state {
-                record_numbers(m, &engine, end)?;
+            if let Some(s) = &mut self.state {
+                record_numbers(&mut s.manifest, &engine, end)?;
             }
+            self.offer(&engine, &mut pace, &mut truth_file)?;
             if let Some(ready) = self.ready.take() {
                 if totals.0 > 0 { ready(&self.board) } else { self.ready = Some(ready) }
             }
             if engine.slice() % 20 == 0 {
-                self.board.update(end, instances(&engine), pace.is_paused(), pace.readings());
+                self.tell(&engine, &pace);
             }
             over |= self.limits.count.is_some_and(|n| totals.0 >= n);
             over |= self.limits.span.is_some_and(|d| end.0 - start.0 >= d.0);
@@ -116,13 +157,14 @@ impl Driver {
                 break;
             }
         }
-        self.board.update(engine.now(), instances(&engine), pace.is_paused(), pace.readings());
-        if let Some((mut m, mut j)) = self.state.take() {
-            j.write(engine.now(), Command::End)?;
+        self.tell(&engine, &pace);
+        if let Some(mut s) = self.state.take() {
+            s.journal.write(engine.now(), Command::End)?;
             for h in engine.cells.iter().flat_map(|c| &c.state.hosts) {
-                m.host(h.id.0 as usize, h.boot_id, h.luid);
+                s.manifest.host(h.id.0 as usize, h.boot_id, h.luid);
             }
-            m.end()?;
+            s.manifest.end()?;
+            s.losses.end(|sink, at| self.board.delivery_name(sink, at))?;
         }
         if let Some(mut f) = truth_file {
             std::io::Write::flush(&mut f)?;
@@ -130,131 +172,68 @@ impl Driver {
         Ok(())
     }
 
+    /// Tells the board how the run stands.
+    pub(super) fn tell(&self, engine: &Engine, pace: &Pace) {
+        let now = engine.now();
+        let rates = engine.schedules.iter().map(|s| s.as_ref().map(|s| s.rate(now))).collect();
+        self.board.update(now, instances(engine), pace.is_paused(), pace.readings(), rates);
+    }
+
     /// Offers what a slice brought at the doors.
     fn offer(
-        &self,
+        &mut self,
         engine: &Engine,
         pace: &mut Pace,
         truth_file: &mut Option<std::io::BufWriter<std::fs::File>>,
     ) -> anyhow::Result<()> {
         let mut truth = Batch::default();
-        for r in &self.routes {
-            let mut batch = Batch::default();
-            for b in engine.batches(r.stream, r.delivery) {
-                append(&mut batch, b);
-            }
-            if batch.is_empty() {
+        let routes = std::mem::take(&mut self.routes);
+        for same in routes.chunk_by(|a, b| (a.stream, a.delivery) == (b.stream, b.delivery)) {
+            let r = same[0];
+            if engine.batches(r.stream, r.delivery).next().is_none() {
                 continue;
             }
+            let mut shared = self.spare.take();
+            let batch = Arc::get_mut(&mut shared).expect("nobody else has it");
+            for b in engine.batches(r.stream, r.delivery) {
+                append(batch, b);
+            }
             if r.delivery == 0 && (self.truth.is_some() || truth_file.is_some()) {
-                truth_messages(&batch, &mut truth);
+                truth_messages(batch, &mut truth);
                 if let Some(f) = truth_file {
                     std::io::Write::write_all(f, &batch.truth)?;
                 }
             }
-            self.give(r.sink, r.at, batch, pace);
+            for r in same {
+                self.give(engine.now(), r.sink, r.at, &shared, pace)?;
+            }
+            self.spare.give(shared);
         }
+        self.routes = routes;
         if let Some((sink, at)) = self.truth.filter(|_| !truth.is_empty()) {
-            self.give(sink, at, truth, pace);
+            self.give(engine.now(), sink, at, &Arc::new(truth), pace)?;
         }
         Ok(())
     }
 
-    fn give(&self, sink: usize, at: usize, batch: Batch, pace: &mut Pace) {
+    fn give(&mut self, now: Time, sink: usize, at: usize, batch: &Arc<Batch>, pace: &mut Pace) -> anyhow::Result<()> {
         let door = &self.doors[sink];
-        let waited = door.offer(at, Arc::new(batch));
-        if !waited.is_zero() {
-            pace.held(Span(waited.as_nanos() as i64), door.on_slow == OnSlow::Block);
-            self.board.held(sink, waited);
+        let passed = door.offer(at, batch.clone());
+        if !passed.waited.is_zero() {
+            pace.held(Span(passed.waited.as_nanos() as i64), door.on_slow == OnSlow::Block);
+            self.board.held(sink, passed.waited);
         }
-    }
-
-    /// Carries out what was asked since the last slice.
-    fn orders(&mut self, engine: &mut Engine, pace: &mut Pace, watch: &RealWatch) -> anyhow::Result<()> {
-        while let Ok(order) = self.inbox.try_recv() {
-            self.board.order_taken();
-            let at = engine.now();
-            if let Some((_, j)) = &mut self.state
-                && let Some(c) = order.command()
-            {
-                j.write(at, c)?;
-            }
-            match order {
-                Order::Rate { stream, text, reply } => {
-                    let result = set_rate(engine, &self.config, &stream, &text, at);
-                    let _ = reply.send(result.map(|(before, after)| (before, after, at)));
-                }
-                Order::Start { scenario, cast, vars, delay, reply, .. } => {
-                    let choices = Choices {
-                        cast: cast.into_iter().map(|(a, b)| (a.into(), b.into())).collect(),
-                        vars: vars.into_iter().map(|(a, b)| (a.into(), b.into())).collect(),
-                    };
-                    let l = self.director.launch(at + delay, Some(scenario), choices);
-                    let instance = self.board.started(&l, &engine.plan);
-                    engine.launch(l);
-                    let _ = reply.send(instance);
-                }
-                Order::Stop { ids, reply } => {
-                    let stopped: Vec<u64> = match ids {
-                        Some(ids) => ids.into_iter().filter(|id| engine.stop(Some(*id)) > 0).collect(),
-                        None => {
-                            let all = engine.running().iter().map(|r| r.0).collect();
-                            engine.stop(None);
-                            all
-                        }
-                    };
-                    let _ = reply.send(stopped);
-                }
-                Order::Pause(reply) => {
-                    pace.pause(watch.now());
-                    let _ = reply.send(at);
-                }
-                Order::Resume(reply) => {
-                    pace.resume(watch.now());
-                    let _ = reply.send(at);
-                }
-            }
-            self.board.update(at, instances(engine), pace.is_paused(), pace.readings());
+        match &mut self.state {
+            Some(s) => s.losses.note((sink, at), now, batch, passed.refused, || self.board.delivery_name(sink, at)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Gives a stream another rate from an instant on; returns the rates before and after.
-///
-/// # Errors
-/// An unknown stream, a rate that cannot be read or has another unit.
-pub fn set_rate(
-    engine: &mut Engine,
-    config: &Config,
-    stream: &str,
-    text: &str,
-    at: Time,
-) -> Result<(f64, f64), String> {
-    let shape = config.rate(stream, text).map_err(|e| e.to_string())?;
-    let i = config.streams.iter().position(|s| s.name == stream).ok_or_else(|| format!("unknown stream `{stream}`"))?;
-    let Some(s) = &mut engine.schedules[i] else {
-        return Err(format!("stream `{stream}` has no rate: it is natural life without fill"));
-    };
-    let before = s.rate(at).per_second();
-    s.change(at, shape)?;
-    Ok((before, s.rate(at + SLICE).per_second()))
-}
-
+/// Instances that run, then those that wait for their start.
 fn instances(engine: &Engine) -> Vec<Instance> {
-    let scenarios = &engine.plan.shared.library.scenarios;
-    let one = |(id, scenario, step): (u64, crate::world::program::ScenarioId, u16)| {
-        let s = &scenarios[scenario.0 as usize];
-        Instance {
-            id,
-            scenario: s.id.to_string(),
-            step: s.steps.get(step as usize).map_or(String::new(), |s| s.id.to_string()),
-            technique: s.steps.get(step as usize).map_or(String::new(), |s| s.technique.to_string()),
-            done: step as u32,
-            steps: s.steps.len() as u32,
-        }
-    };
-    engine.running().into_iter().map(one).collect()
+    let running = engine.running().into_iter().map(|(id, s, step)| Instance::running(&engine.plan, id, s, step));
+    running.chain(engine.waiting().map(|(id, s, at)| Instance::waiting(&engine.plan, id, s, at))).collect()
 }
 
 /// Truth lines as messages of their own.
@@ -276,6 +255,17 @@ fn truth_messages(from: &Batch, to: &mut Batch) {
 /// Slices between two notes of the hosts' boot and logon ids: a second.
 const IDS_EVERY: i64 = 100;
 
+/// The number that each host's channels give next.
+fn starts(engine: &Engine) -> impl Iterator<Item = (usize, usize, u64)> {
+    let plan = &engine.plan;
+    let hosts = plan.shared.atlas.hosts.iter().enumerate();
+    hosts.flat_map(move |(h, host)| {
+        let cell = &engine.cells[host.cell as usize];
+        let of = move |c: usize| cell.next_number(crate::world::atlas::HostId(h as u32), c).map(|n| (h, c, n));
+        (0..plan.channels.len()).filter_map(of)
+    })
+}
+
 fn record_numbers(m: &mut Manifest, engine: &Engine, at: Time) -> anyhow::Result<()> {
     for c in &engine.cells {
         for (host, channel, first, last) in c.numbered() {
@@ -287,5 +277,5 @@ fn record_numbers(m: &mut Manifest, engine: &Engine, at: Time) -> anyhow::Result
             }
         }
     }
-    Ok(())
+    m.end_slice()
 }

@@ -23,6 +23,9 @@ pub struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Outcome {
+        if self.common.config.is_empty() {
+            eprintln!("note: this is the built-in configuration of `skirmish run`; `-c skirmish.yaml` checks your own");
+        }
         let (config, knowledge) = self.common.load(&self.common.layers().or_run(None))?;
         let wall = crate::app::wall();
         let extra = Extra { now: Some(Time(wall)), run: run_id(wall), whole_report: true, ..Extra::default() };

@@ -49,7 +49,8 @@ impl Connect {
             server_name: None,
         });
         let target = Target { address: self.connect.clone(), tls, token, ..Target::default() };
-        Client::connect(&target).await.map_err(|e| failed(format!("{}: {e}", self.connect)))
+        let help = "`skirmish run` starts a daemon, `--connect` says where one is";
+        Client::connect(&target).await.map_err(|e| failed(format!("{e}; {help}")))
     }
 }
 
@@ -90,10 +91,10 @@ impl TailArgs {
                 limit_messages: self.count,
                 ..SubscribeRequest::default()
             };
-            let status = |s: tonic::Status| Failure::Failed(anyhow::anyhow!(crate::grpc::describe(&s)));
-            let mut stream = client.subscribe(request).await.map_err(status)?;
+            let failed = |e: String| Failure::Failed(anyhow::anyhow!(e));
+            let mut stream = client.subscribe(request).await.map_err(failed)?;
             let mut left = if self.count == 0 { u64::MAX } else { self.count };
-            while let Some(r) = stream.message().await.map_err(status)? {
+            while let Some(r) = stream.message().await.map_err(|s| failed(crate::client::told(s)))? {
                 let mut out = std::io::stdout().lock();
                 if let Some(g) = r.gap {
                     eprintln!("left out {} records: this reader was too slow", g.records);
@@ -223,6 +224,15 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((a.to_owned(), b.to_owned()))
 }
 
+/// As `println!`; whoever closed the pipe has read enough.
+macro_rules! say {
+    ($($what:tt)*) => {
+        if writeln!(std::io::stdout(), $($what)*).is_err() {
+            return Ok(());
+        }
+    };
+}
+
 impl CtlArgs {
     pub(crate) fn run(self) -> Outcome {
         let failed = |e: String| Failure::Failed(anyhow::anyhow!(e));
@@ -234,7 +244,7 @@ impl CtlArgs {
             match self.command {
                 Ctl::Status { json, .. } => {
                     let s = client.status().await.map_err(failed)?;
-                    show(&s, json);
+                    return show(&s, json);
                 }
                 Ctl::Scenario(ScenarioCtl::Start { id, cast, var, after }) => {
                     let what = StartScenarioRequest {
@@ -244,7 +254,7 @@ impl CtlArgs {
                         delay_nano: after.map_or(0, |a| a.0),
                     };
                     let i = client.start_scenario(what).await.map_err(failed)?;
-                    println!("{} {}", i.id, i.scenario);
+                    say!("{} {}", i.id, i.scenario);
                 }
                 Ctl::Scenario(ScenarioCtl::Stop { which }) => {
                     let which = match which.as_str() {
@@ -253,18 +263,18 @@ impl CtlArgs {
                         _ => Which::Scenario(which),
                     };
                     for id in client.stop_scenario(which).await.map_err(failed)? {
-                        println!("{id}");
+                        say!("{id}");
                     }
                 }
                 Ctl::Scenario(ScenarioCtl::List) => {
                     for s in client.scenarios(vec![]).await.map_err(failed)? {
                         let roles: Vec<&str> = s.cast.iter().map(|c| c.name.as_str()).collect();
-                        println!("{:<40} {:>2} steps, roles {}", s.id, s.steps, roles.join(", "));
+                        say!("{:<40} {:>2} steps, roles {}", s.id, s.steps, roles.join(", "));
                     }
                 }
                 Ctl::Rate { stream, rate } => {
                     let r = client.set_rate(stream.clone(), rate).await.map_err(failed)?;
-                    println!(
+                    say!(
                         "{stream}: {:.1}/s -> {:.1}/s from {}",
                         r.before_per_second,
                         r.after_per_second,
@@ -272,10 +282,10 @@ impl CtlArgs {
                     );
                 }
                 Ctl::Pause => {
-                    println!("paused at {}", Time(client.pause().await.map_err(failed)?.logical_time_unix_nano))
+                    say!("paused at {}", Time(client.pause().await.map_err(failed)?.logical_time_unix_nano));
                 }
                 Ctl::Resume => {
-                    println!("goes on from {}", Time(client.resume().await.map_err(failed)?.logical_time_unix_nano))
+                    say!("goes on from {}", Time(client.resume().await.map_err(failed)?.logical_time_unix_nano));
                 }
                 Ctl::Stop { .. } => client.stop_all(0.0).await.map_err(failed)?,
             }
@@ -297,10 +307,7 @@ impl CtlArgs {
             }
         };
         match tokio::time::timeout(Duration::from_nanos(timeout.0 as u64), ask).await {
-            Ok(s) => {
-                show(&s, json);
-                Ok(())
-            }
+            Ok(s) => show(&s, json),
             Err(_) => Err(Failure::Failed(anyhow::anyhow!(
                 "{} was not ready within {:.0} s",
                 self.connect.connect,
@@ -310,7 +317,7 @@ impl CtlArgs {
     }
 }
 
-fn show(s: &StatusResponse, json: bool) {
+fn show(s: &StatusResponse, json: bool) -> Outcome {
     let state = s.state().as_str_name().trim_start_matches("RUN_STATE_").to_lowercase();
     if json {
         let streams: Vec<_> = s
@@ -330,34 +337,41 @@ fn show(s: &StatusResponse, json: bool) {
             .iter()
             .map(|i| serde_json::json!({"id": i.id, "scenario": i.scenario, "step": i.step, "technique": i.technique, "done": i.steps_done, "steps": i.steps}))
             .collect();
-        println!(
+        say!(
             "{}",
             serde_json::json!({"run": s.run, "state": state, "logical_time": Time(s.logical_time_unix_nano).to_string(), "seed": s.seed, "hosts": s.hosts, "streams": streams, "instances": instances})
         );
-        return;
+        return Ok(());
     }
-    println!(
-        "run {} {state}, logical time {}, {} hosts, seed {}",
-        s.run,
-        Time(s.logical_time_unix_nano),
-        s.hosts,
-        s.seed
-    );
+    say!("run {} {state}, logical time {}, {} hosts, seed {}", s.run, Time(s.logical_time_unix_nano), s.hosts, s.seed);
     for x in &s.streams {
-        println!(
+        say!(
             "{:<18} asked {:>8.0}/s made {:>8.0}/s  {:>12} made, owed {}",
-            x.name, x.asked_per_second, x.achieved_per_second, x.generated, x.owed
+            x.name,
+            x.asked_per_second,
+            x.achieved_per_second,
+            x.generated,
+            x.owed
         );
         for d in &x.deliveries {
-            println!(
+            say!(
                 "  {:<16} {:>12} delivered, {} dropped, {} in flight, {} unknown",
-                d.sink, d.delivered, d.dropped, d.in_flight, d.unknown
+                d.sink,
+                d.delivered,
+                d.dropped,
+                d.in_flight,
+                d.unknown
             );
         }
     }
     for i in &s.instances {
-        println!("attack {} {} step {} {} ({}/{})", i.id, i.scenario, i.step, i.technique, i.steps_done + 1, i.steps);
+        if i.start_time_unix_nano > 0 {
+            say!("attack {} {} starts at {}", i.id, i.scenario, Time(i.start_time_unix_nano));
+            continue;
+        }
+        say!("attack {} {} step {} {} ({}/{})", i.id, i.scenario, i.step, i.technique, i.steps_done + 1, i.steps);
     }
+    Ok(())
 }
 
 fn block_on(work: impl Future<Output = Outcome>) -> Outcome {

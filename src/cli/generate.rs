@@ -8,6 +8,7 @@ use crate::cli::args::{Common, instant, span};
 use crate::cli::{Failure, Outcome};
 use crate::config::Config;
 use crate::generate::{self, Only, Options, Output};
+use crate::manifest::Saved;
 use crate::plan::{Extra, Planned, plan};
 use crate::source::Encoding;
 use crate::time::{Span, Time};
@@ -21,7 +22,7 @@ pub struct Args {
     /// Sources, each with an encoding if wished: windows.sysmon:event_xml,windows.security
     #[arg(long, value_name = "ID[:ENCODING]", value_delimiter = ',')]
     source: Vec<String>,
-    /// Only this stream of the configuration
+    /// Write only the records of this stream of the configuration; what is simulated stays the same
     #[arg(long, value_name = "NAME", conflicts_with = "source")]
     stream: Option<String>,
     /// Encoding of every source that has it
@@ -60,8 +61,8 @@ pub struct Args {
     /// Processes and sessions as they stand at the start
     #[arg(long, value_name = "FILE")]
     boot_state: Option<PathBuf>,
-    /// Do again what was done to a running daemon
-    #[arg(long, value_name = "FILE")]
+    /// Make the records of a run again, from the journal in its state folder and the run's configuration
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source", "from", "scenario", "encoding"])]
     journal: Option<PathBuf>,
     /// File; `-` is standard output, `null:` counts, hashes and discards
     #[arg(short, long, value_name = "FILE", default_value = "-")]
@@ -103,6 +104,7 @@ impl Args {
                 Some(Which::Benign) => Only::Benign,
             },
             truth: self.truth.clone(),
+            stream: self.stream.clone(),
             boot_state: self.boot_state.clone(),
             threads: self.threads,
             journal,
@@ -127,7 +129,9 @@ impl Args {
     }
 
     fn plan(&self) -> Result<(Planned, Vec<crate::journal::Entry>), Failure> {
-        let mut layers = self.common.layers().or_generate();
+        // a run is repeated with what a run has
+        let layers = self.common.layers();
+        let mut layers = if self.journal.is_some() { layers.or_run(None) } else { layers.or_generate() };
         if let Some(s) = self.seed {
             layers.set.push(format!("seed={s}"));
         }
@@ -148,14 +152,13 @@ impl Args {
             layers.set.push(format!("streams={streams}"));
         }
         let mut config = Config::load(&layers)?;
-        if let Some(name) = &self.stream {
-            if !config.streams.iter().any(|s| s.name == *name) {
-                let mut p = Problems::new();
-                let near = suggest(name, config.streams.iter().map(|s| s.name.as_str()));
-                p.plain(format!("unknown stream `{name}`")).help(near);
-                return Err(p.into());
-            }
-            config.streams.retain(|s| s.name == *name);
+        if let Some(name) = &self.stream
+            && !config.streams.iter().any(|s| s.name == *name)
+        {
+            let mut p = Problems::new();
+            let near = suggest(name, config.streams.iter().map(|s| s.name.as_str()));
+            p.plain(format!("unknown stream `{name}`")).help(near);
+            return Err(p.into());
         }
         let mut entries = vec![];
         let mut extra = Extra {
@@ -168,13 +171,19 @@ impl Args {
         };
         if let Some(path) = &self.journal {
             let loaded = crate::journal::load(path)?;
-            if let Some(why) = loaded.of.differs(&knowledge.digest, config.seed) {
+            let configuration = crate::journal::configuration_digest(&config.to_json());
+            if let Some(why) = loaded.of.differs(&knowledge.digest, &configuration, config.seed) {
                 let mut p = Problems::new();
                 p.plain(format!("{}: {why}", path.display()));
                 return Err(p.into());
             }
             extra.run = loaded.of.run.clone();
             config.clock = crate::config::Clock::From { from: loaded.of.from, speed: crate::config::Speed::Max };
+            if let Some(before) = &loaded.of.after {
+                let dir = path.parent().unwrap_or(std::path::Path::new("."));
+                let before = Saved::read(&Saved::kept(dir, before))?;
+                (extra.numbers, extra.ids) = (before.numbers(), before.ids());
+            }
             entries = loaded.entries;
         }
         Ok((plan(config, &knowledge, &extra)?, entries))

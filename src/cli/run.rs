@@ -56,17 +56,17 @@ impl Args {
             let path = serde_json::Value::from(f.display().to_string());
             layers.set.push(format!("sinks.kafka.kafka.client_properties={path}"));
         }
+        if std::io::stderr().is_terminal() && !self.quiet {
+            eprintln!("starting: plans the world, then reaches the sinks");
+        }
         let (config, knowledge) = self.common.load(&layers)?;
         let wall = app::wall();
         let mut extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
         if let Some(dir) = &config.state
             && let Some(saved) = Saved::load(dir)?
         {
-            for name in saved.hosts.keys() {
-                let begin = saved.begin(name).unwrap_or_default();
-                extra.ids.push((name.clone(), begin.boot_id, begin.logon_id));
-                extra.numbers.extend(begin.records.into_iter().map(|(c, n)| (name.clone(), c, n)));
-            }
+            extra.numbers = saved.numbers();
+            extra.ids = saved.ids();
         }
         let planned = plan(config, &knowledge, &extra)?;
         for w in &planned.report.warnings {
@@ -78,7 +78,6 @@ impl Args {
             threads,
             limits: Limits { count: self.count, span: self.span },
             content: knowledge.digest.clone(),
-            verbose: false,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -86,7 +85,10 @@ impl Args {
             .build()
             .map_err(anyhow::Error::from)?;
         let ended = runtime.block_on(self.drive(planned, options))?;
-        eprintln!("\n{}", ended.status);
+        eprint!("\n{}", ended.status);
+        let made: u64 = ended.status.streams.iter().map(|s| s.account.generated).sum();
+        let seconds = ended.status.seconds;
+        eprintln!("{made} records in {seconds:.2} s: {:.0}/s", made as f64 / seconds.max(1e-9));
         let mut failed = false;
         for (name, d) in &ended.sinks {
             if let Some(e) = &d.error {
@@ -167,12 +169,29 @@ fn announce(board: &Arc<Board>, kafka: bool, draw: bool) {
     }
     let mut lines = 0;
     while draw && !board.is_stopping() {
-        let text = board.status().to_string();
+        let block = fitting(&board.status().to_string(), crossterm::terminal::size().unwrap_or((80, 24)));
         let mut err = std::io::stderr().lock();
         // back to the first line of the block, and clear what stood there
-        let _ = write!(err, "{}\x1b[J{text}", if lines > 0 { format!("\x1b[{lines}A") } else { String::new() });
-        lines = text.lines().count();
+        let _ = write!(err, "{}\x1b[J{block}", if lines > 0 { format!("\x1b[{lines}A") } else { String::new() });
+        lines = block.lines().count();
         drop(err);
         std::thread::sleep(REFRESH);
+    }
+}
+
+/// What of a block fits a terminal: a line that wraps, or one that scrolls away, could not be drawn over.
+fn fitting(text: &str, (columns, rows): (u16, u16)) -> String {
+    let fits = |l: &str| l.chars().take(columns as usize).collect::<String>() + "\n";
+    text.lines().take((rows as usize).saturating_sub(1)).map(fits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_block_never_wraps_nor_scrolls() {
+        assert_eq!(fitting("one two\nthree\nfour\n", (5, 3)), "one t\nthree\n");
+        assert_eq!(fitting("ünï", (2, 24)), "ün\n");
     }
 }

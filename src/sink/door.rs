@@ -119,10 +119,19 @@ pub fn door(
     (door, rx, Receipts { gate, accounts })
 }
 
+/// What became of an offer at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// How long the caller was held.
+    pub waited: Duration,
+    /// The batch was not let in, and its records are counted as dropped.
+    pub refused: bool,
+}
+
 impl Door {
-    /// Offers a batch; returns how long the caller was held. With `drop` and no room the whole batch is counted
-    /// as dropped and nothing waits. After [`Door::close`] everything is dropped.
-    pub fn offer(&self, delivery: usize, batch: Arc<Batch>) -> Duration {
+    /// Offers a batch. With `drop` and no room the whole batch is counted as dropped and nothing waits. After
+    /// [`Door::close`] everything is dropped.
+    pub fn offer(&self, delivery: usize, batch: Arc<Batch>) -> Passed {
         let (records, bytes) = (batch.records(), batch.bytes.len() as u64);
         let account = &self.accounts[delivery];
         account.offer(records);
@@ -133,7 +142,7 @@ impl Door {
             if self.on_slow == OnSlow::Drop {
                 drop(held);
                 account.receipt(Outcome::Dropped, records, bytes);
-                return waited;
+                return Passed { waited, refused: true };
             }
             let start = Instant::now();
             held = self.gate.freed.wait_timeout(held, Duration::from_millis(100)).expect("no panic at the gate").0;
@@ -142,16 +151,17 @@ impl Door {
         if self.is_closed() {
             drop(held);
             account.receipt(Outcome::Dropped, records, bytes);
-            return waited;
+            return Passed { waited, refused: true };
         }
         *held += bytes;
         drop(held);
-        if self.queue.send(Offer { delivery, batch }).is_err() {
+        let refused = self.queue.send(Offer { delivery, batch }).is_err();
+        if refused {
             account.receipt(Outcome::Dropped, records, bytes);
             let mut held = self.gate.held.lock().expect("no panic at the gate");
             *held = held.saturating_sub(bytes);
         }
-        waited
+        Passed { waited, refused }
     }
     /// Lets nobody in any more, wakes who waits, and gives the sink that long to flush. A second call can only bring
     /// the deadline nearer.

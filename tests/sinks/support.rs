@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use skirmish::account::{Delivery, DeliveryReading};
 use skirmish::batch::{Batch, Message, RecordId};
-use skirmish::sink::{DeliveryInfo, Door, Drained, OnSlow, RunInfo, Sink, SinkSpec};
+use skirmish::sink::{DeliveryInfo, Door, Drained, OnSlow, Passed, RunInfo, Sink, SinkSpec};
 use skirmish::time::Time;
 
 /// 2026-03-02T08:00:00Z.
@@ -86,7 +86,7 @@ impl Rig {
         Rig { door, accounts, task: tokio::spawn(task) }
     }
     /// Offers from a thread that may wait, as cells do.
-    pub async fn offer(&self, delivery: usize, batch: Arc<Batch>) -> Duration {
+    pub async fn offer(&self, delivery: usize, batch: Arc<Batch>) -> Passed {
         let door = self.door.clone();
         tokio::task::spawn_blocking(move || door.offer(delivery, batch)).await.unwrap()
     }

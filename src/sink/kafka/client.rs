@@ -15,8 +15,9 @@ use super::context::{Context, KafkaStats, Tally};
 use super::errors::Class;
 use super::security::TokenFrom;
 
-/// Longest time a report waits for others before the accounts hear of it.
-const POLL: Duration = Duration::from_millis(10);
+/// Pause between two looks at librdkafka's reports. Reports of a whole pause are taken at once: a wait inside the
+/// library would end with each batch's, and would spin through the last part of a millisecond.
+const POLL: Duration = Duration::from_millis(5);
 /// Longest wait for the reports of messages that were purged.
 const PURGE_MAX: Duration = Duration::from_secs(2);
 
@@ -49,7 +50,15 @@ impl Client {
             std::thread::Builder::new().name("kafka-poll".into()).spawn(move || {
                 let mut purged = false;
                 while !stop.load(Relaxed) {
-                    producer.poll(POLL);
+                    std::thread::sleep(POLL);
+                    // one call takes one event, and does not say whether there was one
+                    loop {
+                        let before = tally.reported();
+                        producer.poll(Duration::ZERO);
+                        if tally.reported() == before {
+                            break;
+                        }
+                    }
                     tally.flush();
                     stats.queue_messages.store(producer.in_flight_count().max(0) as u64, Relaxed);
                     // after a fatal error nothing in the queue will move: give it back, so that the door opens and

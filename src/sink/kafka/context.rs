@@ -147,6 +147,8 @@ pub struct Tally {
     pending: Mutex<Pending>,
     settled: Condvar,
     receipts: Option<Receipts>,
+    /// Messages reported so far.
+    reported: AtomicU64,
     /// Records and bytes given to librdkafka without a report, per delivery.
     unsettled: Vec<[AtomicU64; 2]>,
 }
@@ -158,6 +160,7 @@ impl Tally {
             pending: Mutex::new(Pending { reports: 0, sums: vec![Default::default(); deliveries] }),
             settled: Condvar::new(),
             receipts,
+            reported: AtomicU64::new(0),
             unsettled: (0..deliveries).map(|_| Default::default()).collect(),
         }
     }
@@ -172,6 +175,7 @@ impl Tally {
         let [records, bytes] = &self.unsettled[o.delivery];
         records.fetch_sub(o.records, Relaxed);
         bytes.fetch_sub(o.bytes, Relaxed);
+        self.reported.fetch_add(1, Relaxed);
         let mut p = self.pending.lock().expect("no panic while holding it");
         let sum = &mut p.sums[o.delivery][OUTCOMES.iter().position(|x| *x == outcome).unwrap_or(2)];
         sum.records += o.records;
@@ -180,6 +184,10 @@ impl Tally {
         if p.reports >= REPORTS_PER_RECEIPT {
             self.settle(&mut p);
         }
+    }
+    /// Messages that had their answer so far.
+    pub fn reported(&self) -> u64 {
+        self.reported.load(Relaxed)
     }
     /// Hands over what has been summed up.
     pub fn flush(&self) {

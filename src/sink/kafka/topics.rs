@@ -141,7 +141,16 @@ pub fn ensure(
     let mut by_cluster = vec![];
     for name in missing {
         match wanted[name] {
-            Some(c) => create(&admin, name, c)?,
+            Some(c) => {
+                let deadline = Instant::now() + wait;
+                // a cluster that has just come up takes no topic until its brokers have registered
+                while let Err(e) = create(&admin, name, c) {
+                    if !e.message.contains("replication factor") || Instant::now() > deadline {
+                        return Err(e);
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            }
             None => by_cluster.push(name),
         }
     }
