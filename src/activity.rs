@@ -208,7 +208,7 @@ kinds! {
     AuditChange, "audit.change", "the audit policy changed", ["subcategory" => PolicyGuid, "changes" => PolicyChanges];
     LogClear, "log.clear", "an event log was cleared", ["channel" => LogChannel];
     ScriptBlock, "script.block", "a script block was compiled", ["text" => ScriptText, "path" => ScriptPath];
-    ScriptCommand, "script.command", "a command of a script ran", ["payload" => ScriptPayload];
+    ScriptCommand, "script.command", "a command of a script ran", ["payload" => ScriptPayload, "command" => ScriptCommandName, "sequence" => ScriptSequence];
     SystemBoot, "system.boot", "the host started", [];
     SystemShutdown, "system.shutdown", "the host goes down", ["reason" => ShutdownReason, "type" => ShutdownType];
     ClockChange, "clock.change", "the host's clock was set", [];
@@ -524,7 +524,10 @@ fields! {
     ScriptTotal, "script.total", Uint, "number of parts";
     ScriptLevel, "script.level", Uint, "3 warning, 5 verbose";
     ScriptPayload, "script.payload", Text, "command invocation details";
-    ScriptContext, "script.context", Text, "host context details";
+    ScriptCommandName, "script.command.name", Text, "first command of a pipeline";
+    ScriptSequence, "script.sequence", Uint, "number of the record in its runspace";
+    ScriptHostId, "script.host_id", Guid, "id of the PowerShell host, the same for all of a process";
+    ScriptRunspaceId, "script.runspace_id", Guid, "id of the runspace, the same for all of a process";
     PipeName, "pipe.name", Text, "with its leading backslash";
     WmiOperation, "wmi.operation", Text, "Created, Modified, Deleted";
     WmiNamespace, "wmi.namespace", Text, "quoted namespace";

@@ -11,7 +11,7 @@ pub mod argv;
 pub mod cmd;
 pub mod condition;
 pub mod lower;
-mod matching;
+pub mod matching;
 pub mod powershell;
 mod run;
 mod run_cmd;

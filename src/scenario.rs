@@ -8,6 +8,7 @@
 
 mod build;
 mod habit;
+pub mod trial;
 mod vars;
 mod yaml;
 
@@ -192,6 +193,8 @@ fn unit<'a>(
         randoms: 0,
         depth: 0,
         wanted: vec![],
+        printed: vec![],
+        commands: 0,
     }
 }
 
@@ -202,6 +205,8 @@ fn fresh(u: &mut Unit<'_>) {
     u.randoms = 0;
     u.depth = 0;
     u.wanted.clear();
+    u.printed.clear();
+    u.commands = 0;
 }
 
 fn script(n: &Node, scripts: &mut BTreeMap<String, Template>, p: &mut Problems) {

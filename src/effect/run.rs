@@ -50,6 +50,9 @@ pub enum End {
     Stays,
 }
 
+/// Characters a command line may have (CreateProcess).
+const LINE_MAX: usize = 32_766;
+
 /// Programs without a console: a shell goes on at once.
 const WINDOWED: &[&str] = &[
     "explorer.exe",
@@ -164,6 +167,13 @@ impl Unit<'_> {
         if self.depth >= DEPTH_MAX {
             self.problems.at(node, format!("commands start each other more than {DEPTH_MAX} deep"));
             return Ok(End::Exits(0, value::NONE));
+        }
+        if self.over(node) {
+            return Ok(End::Exits(0, value::NONE));
+        }
+        if exec.line.len() > LINE_MAX && exec.line.chars().count() > LINE_MAX {
+            self.notes.at(node, format!("a command line is longer than the {LINE_MAX} characters of CreateProcess: it does not start"));
+            return Ok(End::Exits(206, value::NONE));
         }
         let started = self.start(f, exec, name, node, out)?;
         if !wait && !started.named {
@@ -474,6 +484,13 @@ impl Unit<'_> {
                 self.actions(&frame, &own, out)?;
             }
             _ => self.actions(&frame, &e.does, out)?,
+        }
+        if !e.prints.is_empty() {
+            self.printed.clear();
+            for t in &e.prints {
+                let line = self.text(&frame, t)?;
+                self.printed.extend(line);
+            }
         }
         match &e.exit {
             Exit::Never => Ok(End::Stays),

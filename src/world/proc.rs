@@ -282,7 +282,8 @@ impl State {
             } else {
                 shared.atlas.images[snap.image as usize].modules[k]
             };
-            time = time + Span::us(if k < 4 { rng.range(80, 900) } else { rng.range(200, 6_000) });
+            // all of them before a short-lived program ends
+            time = time + Span::us(if k < 4 { rng.range(80, 900) } else { rng.range(60, 1_400) });
             let i = self.fact(Kind::ImageLoad, host, time, snap, tag);
             let f = self.facts.get_mut(i);
             (f.module, f.parent) = (module.0, *parent);
