@@ -140,7 +140,8 @@ const VERBS: &[&str] = &[
 ];
 
 /// Kinds without arguments that may be written all the same.
-const BARE: &[Kind] = &[Kind::SensorStart, Kind::SensorStop, Kind::HandleClose, Kind::HandleDuplicate];
+const BARE: &[Kind] =
+    &[Kind::SensorStart, Kind::SensorStop, Kind::HandleClose, Kind::HandleDuplicate, Kind::ClipboardChange];
 
 fn plain(kind: Kind) -> bool {
     let made = [Kind::ProcessAccess, Kind::ProcessInject, Kind::NetworkConnect, Kind::NetworkAccept, Kind::NameResolve];

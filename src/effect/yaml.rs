@@ -554,6 +554,7 @@ fn leafs(f: &Fields<'_>, name: &'static str, p: &mut Problems) -> Vec<Leaf> {
 pub fn leaf_fields(kind: Kind) -> Vec<&'static str> {
     let extra: &[&str] = match kind {
         Kind::ProcessStart => &["program", "command_line", "path"],
+        Kind::ProcessAccess => &["target"],
         Kind::NetworkConnect => &["host", "port"],
         Kind::LogonStart | Kind::LogonFail => &["type"],
         Kind::ProcessEnd => &["code"],
