@@ -140,7 +140,9 @@ fn windows_atomics_leave_what_they_should() {
             }
         }
     }
-    println!("| shell | commands | compile | every program and cmdlet known | leave two kinds or more | leave more than modules and handles | next to nothing |");
+    println!(
+        "| shell | commands | compile | every program and cmdlet known | leave two kinds or more | leave more than modules and handles | next to nothing |"
+    );
     println!("|---|---|---|---|---|---|---|");
     let mut sum = Row::default();
     for (name, r) in &rows {

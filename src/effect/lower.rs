@@ -547,7 +547,11 @@ impl Unit<'_> {
         let key = key.trim().trim_matches('"');
         // `Microsoft.PowerShell.Core\Registry::HKEY_…`, `HKLM:Software`, `\Registry\Machine\…`
         let key = key.rsplit_once("::").map_or(key, |(_, k)| k).trim_start_matches('\\');
-        let key = key.replace(":\\", "\\").replacen(':', "\\", usize::from(key.split('\\').next().is_some_and(|h| h.len() > 5 && h.contains(':'))));
+        let key = key.replace(":\\", "\\").replacen(
+            ':',
+            "\\",
+            usize::from(key.split('\\').next().is_some_and(|h| h.len() > 5 && h.contains(':'))),
+        );
         let key = key.trim_end_matches('\\').to_owned();
         let (hive, rest) = key.split_once('\\').unwrap_or((&key, ""));
         let hive = match &*hive.trim_end_matches(':').to_ascii_uppercase() {

@@ -248,8 +248,20 @@ impl Call {
     /// Calls for each member of the first list among the arguments that name things.
     pub fn each(&self) -> Vec<Call> {
         const NAMES: &[&str] = &[
-            "-path", "-literalpath", "-filepath", "-computername", "-name", "-id", "-inputobject", "-exclusionpath", "-exclusionprocess",
-            "-exclusionextension", "-processname", "-servicename", "-logname", "-cn",
+            "-path",
+            "-literalpath",
+            "-filepath",
+            "-computername",
+            "-name",
+            "-id",
+            "-inputobject",
+            "-exclusionpath",
+            "-exclusionprocess",
+            "-exclusionextension",
+            "-processname",
+            "-servicename",
+            "-logname",
+            "-cn",
         ];
         let named = |i: usize| match i.checked_sub(1).map(|j| &self.args[j]) {
             Some(a) if a.option => NAMES.contains(&&*a.value.trim_end_matches(':').to_lowercase()),
@@ -271,8 +283,24 @@ const EACH_MAX: usize = 24;
 
 /// Parameters without a value.
 const SWITCHES: &[&str] = &[
-    "wait", "nonewwindow", "passthru", "force", "asjob", "recurse", "append", "nonewline", "noclobber", "usebasicparsing", "verbose", "debug",
-    "confirm", "whatif", "list", "raw", "hidden", "credential?",
+    "wait",
+    "nonewwindow",
+    "passthru",
+    "force",
+    "asjob",
+    "recurse",
+    "append",
+    "nonewline",
+    "noclobber",
+    "usebasicparsing",
+    "verbose",
+    "debug",
+    "confirm",
+    "whatif",
+    "list",
+    "raw",
+    "hidden",
+    "credential?",
 ];
 
 #[cfg(test)]
@@ -340,7 +368,10 @@ mod tests {
             ("Set-Content -Path a `\n -Value b", "Set-Content -Path<a> -Value<b>"),
             ("try { a.exe } catch { b.exe } finally { c.exe }", "a.exe; c.exe"),
             ("$x = Get-Process lsass", "Get-Process<lsass>"),
-            ("rundll32 a.dll, Dump (Get-Process lsass).Id f", "Get-Process<lsass>; rundll32<a.dll,Dump><<pid of lsass>><f>"),
+            (
+                "rundll32 a.dll, Dump (Get-Process lsass).Id f",
+                "Get-Process<lsass>; rundll32<a.dll,Dump><<pid of lsass>><f>",
+            ),
             ("function f($a) { net user $a }; f bob; f -a eve", "net<user><bob>; net<user><eve>"),
             ("function f { whoami }", "whoami"),
             ("$p = @{Path='a'; Force=$true}; New-Item @p", "New-Item -force -path<a>"),

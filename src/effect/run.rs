@@ -172,7 +172,10 @@ impl Unit<'_> {
             return Ok(End::Exits(0, value::NONE));
         }
         if exec.line.len() > LINE_MAX && exec.line.chars().count() > LINE_MAX {
-            self.notes.at(node, format!("a command line is longer than the {LINE_MAX} characters of CreateProcess: it does not start"));
+            self.notes.at(
+                node,
+                format!("a command line is longer than the {LINE_MAX} characters of CreateProcess: it does not start"),
+            );
             return Ok(End::Exits(206, value::NONE));
         }
         let started = self.start(f, exec, name, node, out)?;

@@ -115,7 +115,8 @@ impl Unit<'_> {
     fn fits(&mut self, line: &str, node: &Node) -> bool {
         let fits = line.len() <= cmd::LINE_MAX || line.chars().count() <= cmd::LINE_MAX;
         if !fits {
-            let what = format!("a line is longer than the {} characters that cmd.exe takes: it does not run", cmd::LINE_MAX);
+            let what =
+                format!("a line is longer than the {} characters that cmd.exe takes: it does not run", cmd::LINE_MAX);
             self.notes.at(node, what);
         }
         fits

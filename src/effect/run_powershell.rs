@@ -20,7 +20,8 @@ use crate::yaml::Node;
 
 /// True for names of cmdlets and functions as people write them: `Verb-Noun`.
 fn is_cmdlet(name: &str) -> bool {
-    let word = |w: &str| w.starts_with(|c: char| c.is_ascii_alphabetic()) && w.chars().all(|c| c.is_ascii_alphanumeric());
+    let word =
+        |w: &str| w.starts_with(|c: char| c.is_ascii_alphabetic()) && w.chars().all(|c| c.is_ascii_alphanumeric());
     name.split_once('-').is_some_and(|(a, b)| word(a) && word(b)) && !name.contains('.')
 }
 
@@ -180,7 +181,10 @@ impl Unit<'_> {
                 Key::Option(o) if o.to_lowercase().starts_with(&lower) => Some(o.clone()),
                 _ => None,
             });
-            full.map_or_else(|| typed.trim_end_matches(':').to_owned(), |o| if o.len() == lower.len() { typed.trim_end_matches(':').to_owned() } else { o })
+            full.map_or_else(
+                || typed.trim_end_matches(':').to_owned(),
+                |o| if o.len() == lower.len() { typed.trim_end_matches(':').to_owned() } else { o },
+            )
         };
         let mut text = format!("CommandInvocation({0}): \"{0}\"\r\n", c.name);
         let mut bind = |name: &str, value: &str| {
@@ -317,12 +321,17 @@ impl Unit<'_> {
                     break;
                 }
             }
-            if hit || lower.contains("::") || method.is_some() && !self.is_program(&c.name, false) || lower.starts_with('.') {
+            if hit
+                || lower.contains("::")
+                || method.is_some() && !self.is_program(&c.name, false)
+                || lower.starts_with('.')
+            {
                 return self.redirect(f, c, out);
             }
         }
         if !c.path && is_cmdlet(&c.name) && !self.is_program(&c.name, false) {
-            let what = format!("no effect for cmdlet `{}`: it leaves its script block and its pipeline, nothing else", c.name);
+            let what =
+                format!("no effect for cmdlet `{}`: it leaves its script block and its pipeline, nothing else", c.name);
             self.notes.at(node, what);
             return self.redirect(f, c, out);
         }
@@ -402,7 +411,11 @@ impl Unit<'_> {
         }
         let path = name.contains(['\\', '/']);
         let shown = if path { self.full_path(f, &name) } else { self.by_path(&name) };
-        let shown = if path && !file_name(&shown).contains('.') && !has_hole(file_name(&shown)) { shown + ".exe" } else { shown };
+        let shown = if path && !file_name(&shown).contains('.') && !has_hole(file_name(&shown)) {
+            shown + ".exe"
+        } else {
+            shown
+        };
         Exec { line: format!("\"{shown}\"{rest}"), token: shown, rest }
     }
 

@@ -191,7 +191,8 @@ pub fn run(effects: &Effects, names: &Names, which: impl Fn(&Effect) -> bool) ->
                 format!("{}{}", f.kind, all.concat())
             };
             for f in t.leaves.iter().filter(|f| !left.has(f)) {
-                p.at(&f.node, format!("effect `{}`: `{line}` leaves no {}", e.id, fields(f))).help(format!("there is: {}", left.shown(f)));
+                p.at(&f.node, format!("effect `{}`: `{line}` leaves no {}", e.id, fields(f)))
+                    .help(format!("there is: {}", left.shown(f)));
             }
             for f in t.not.iter().filter(|f| left.has(f)) {
                 p.at(&f.node, format!("effect `{}`: `{line}` leaves {}", e.id, fields(f)));

@@ -58,10 +58,32 @@ struct Object {
 
 /// Cmdlets that give a value, or nothing, and do nothing else.
 const VALUES: &[&str] = &[
-    "foreach-object", "where-object", "join-path", "split-path", "resolve-path", "convert-path", "get-location", "get-random", "new-guid",
-    "get-date", "get-variable", "set-variable", "new-variable", "convertto-securestring", "get-credential", "get-unique",
-    "measure-object", "write-host", "write-verbose", "write-warning", "write-error", "write-debug", "out-null", "out-default",
-    "set-strictmode", "write-progress",
+    "foreach-object",
+    "where-object",
+    "join-path",
+    "split-path",
+    "resolve-path",
+    "convert-path",
+    "get-location",
+    "get-random",
+    "new-guid",
+    "get-date",
+    "get-variable",
+    "set-variable",
+    "new-variable",
+    "convertto-securestring",
+    "get-credential",
+    "get-unique",
+    "measure-object",
+    "write-host",
+    "write-verbose",
+    "write-warning",
+    "write-error",
+    "write-debug",
+    "out-null",
+    "out-default",
+    "set-strictmode",
+    "write-progress",
 ];
 
 type Function = Rc<(Vec<String>, Vec<Option<String>>, Block)>;
@@ -396,7 +418,10 @@ impl<'a> Eval<'a> {
         let path = name.contains(['\\', '/']);
         let lower = name.to_lowercase();
         let full = ALIASES.iter().find(|(a, _)| *a == lower && !path).map_or(&*name, |(_, n)| n).to_owned();
-        let full = full.rsplit_once('\\').filter(|(m, n)| n.contains('-') && m.contains("PowerShell")).map_or(full.clone(), |(_, n)| n.to_owned());
+        let full = full
+            .rsplit_once('\\')
+            .filter(|(m, n)| n.contains('-') && m.contains("PowerShell"))
+            .map_or(full.clone(), |(_, n)| n.to_owned());
         let lower = full.to_lowercase();
         let mut args: Vec<Arg> = vec![];
         let mut blocks: Vec<(Option<String>, Block)> = vec![];
@@ -453,12 +478,15 @@ impl<'a> Eval<'a> {
             return self.call_function(&f, &values);
         }
         let get = |names: &[&str], at: usize| -> Option<Val> {
-            let by_name = values.iter().find(|(n, _)| n.as_ref().is_some_and(|n| names.iter().any(|w| w.starts_with(&**n))));
+            let by_name =
+                values.iter().find(|(n, _)| n.as_ref().is_some_and(|n| names.iter().any(|w| w.starts_with(&**n))));
             by_name.or_else(|| values.iter().filter(|(n, _)| n.is_none()).nth(at)).map(|(_, v)| v.clone())
         };
         // those whose value is known; the rest is told below
         let early = match &*lower {
-            "select-object" | "sort-object" | "out-string" | "format-table" | "format-list" | "write-output" => into.is_none(),
+            "select-object" | "sort-object" | "out-string" | "format-table" | "format-list" | "write-output" => {
+                into.is_none()
+            }
             w => VALUES.contains(&w),
         };
         if early {
@@ -519,7 +547,8 @@ impl<'a> Eval<'a> {
                 if args.iter().any(|a| a.value.to_lowercase().starts_with("-c")) || input.is_some() {
                     return Val::Unknown;
                 }
-                let (a, b) = (n(get(&["minimum"], 9)).unwrap_or(0.0), n(get(&["maximum"], 0)).unwrap_or(2_147_483_647.0));
+                let (a, b) =
+                    (n(get(&["minimum"], 9)).unwrap_or(0.0), n(get(&["maximum"], 0)).unwrap_or(2_147_483_647.0));
                 return (self.ask)(Ask::Random(a as i32, (b - 1.0).max(a) as i32)).map_or(Val::Unknown, Val::Text);
             }
             "new-guid" => return (self.ask)(Ask::Guid).map_or(Val::Unknown, Val::Text),
@@ -572,7 +601,13 @@ impl<'a> Eval<'a> {
         }
         let elsewhere = matches!(
             &*lower,
-            "invoke-command" | "start-job" | "register-scheduledjob" | "register-objectevent" | "start-threadjob" | "register-wmievent" | "register-cimindicationevent"
+            "invoke-command"
+                | "start-job"
+                | "register-scheduledjob"
+                | "register-objectevent"
+                | "start-threadjob"
+                | "register-wmievent"
+                | "register-cimindicationevent"
         );
         let target = get(&["path", "literalpath", "name", "filepath"], 0);
         self.emit(full, args, text, into);
@@ -583,7 +618,9 @@ impl<'a> Eval<'a> {
         }
         match &*lower {
             "new-object" => {
-                let com = values.iter().find(|(n, _)| n.as_ref().is_some_and(|n| "comobject".starts_with(&**n) && n.starts_with('c')));
+                let com = values
+                    .iter()
+                    .find(|(n, _)| n.as_ref().is_some_and(|n| "comobject".starts_with(&**n) && n.starts_with('c')));
                 let kind = com.or_else(|| values.first()).map(|(_, v)| self.text(v)).unwrap_or_default();
                 let kind = if com.is_some() { kind } else { kind.rsplit('.').next().unwrap_or(&kind).to_owned() };
                 let kind = kind.split('(').next().unwrap_or(&kind).to_lowercase();
@@ -597,17 +634,19 @@ impl<'a> Eval<'a> {
                 }
                 _ => Val::Unknown,
             },
-            "get-item" | "new-item" | "get-childitem" | "get-service" | "get-scheduledtask" | "get-localuser" | "get-aduser" => {
-                match target.and_then(|v| self.known(&v)).filter(|t| !t.contains(['*', '?'])) {
-                    Some(n) if lower != "get-childitem" => {
-                        let name = n.rsplit('\\').next().unwrap_or(&n).to_owned();
-                        let set = [("fullname", n.clone()), ("name", name)];
-                        self.object("item", Some(n), set.map(|(k, v)| (k.to_owned(), Val::Text(v))).into())
-                    }
-                    _ => Val::Unknown,
+            "get-item" | "new-item" | "get-childitem" | "get-service" | "get-scheduledtask" | "get-localuser"
+            | "get-aduser" => match target.and_then(|v| self.known(&v)).filter(|t| !t.contains(['*', '?'])) {
+                Some(n) if lower != "get-childitem" => {
+                    let name = n.rsplit('\\').next().unwrap_or(&n).to_owned();
+                    let set = [("fullname", n.clone()), ("name", name)];
+                    self.object("item", Some(n), set.map(|(k, v)| (k.to_owned(), Val::Text(v))).into())
                 }
-            }
-            "new-scheduledtaskaction" | "new-scheduledtasktrigger" | "new-scheduledtaskprincipal" | "new-scheduledtask"
+                _ => Val::Unknown,
+            },
+            "new-scheduledtaskaction"
+            | "new-scheduledtasktrigger"
+            | "new-scheduledtaskprincipal"
+            | "new-scheduledtask"
             | "new-scheduledtasksettingsset" => {
                 let mut set = BTreeMap::new();
                 for (n, v) in &values {
@@ -656,7 +695,8 @@ impl<'a> Eval<'a> {
         for (n, d) in names.iter().zip(defaults) {
             self.vars.insert(n.clone(), d.clone().map_or(Val::Unknown, Val::Text));
         }
-        let mut free = names.iter().filter(|n| !values.iter().any(|(v, _)| v.as_ref().is_some_and(|v| n.starts_with(&**v))));
+        let mut free =
+            names.iter().filter(|n| !values.iter().any(|(v, _)| v.as_ref().is_some_and(|v| n.starts_with(&**v))));
         for (n, v) in values {
             let name = match n {
                 Some(n) => names.iter().find(|p| p.starts_with(&**n)),
@@ -699,7 +739,8 @@ impl<'a> Eval<'a> {
             }
             Val::Object(i) => {
                 let o = self.objects[*i].clone();
-                let mut out = vec![Arg { value: o.text.unwrap_or_else(|| UNKNOWN.to_string()), literal: true, ..Arg::default() }];
+                let mut out =
+                    vec![Arg { value: o.text.unwrap_or_else(|| UNKNOWN.to_string()), literal: true, ..Arg::default() }];
                 for (k, v) in o.set.iter().filter(|(_, v)| !matches!(v, Val::Object(_) | Val::Null)) {
                     out.push(Arg::option(k));
                     out.push(Arg { value: self.text(v), literal: true, ..Arg::default() });
@@ -834,7 +875,13 @@ impl<'a> Eval<'a> {
                     }
                     (Val::Text(t), Val::List(at)) => {
                         let c: Vec<char> = t.chars().collect();
-                        let one = |a: &Val| if let Val::Number(n) = a { c.get(*n as usize).map(|c| Val::Text((*c).into())) } else { None };
+                        let one = |a: &Val| {
+                            if let Val::Number(n) = a {
+                                c.get(*n as usize).map(|c| Val::Text((*c).into()))
+                            } else {
+                                None
+                            }
+                        };
                         Val::List(at.iter().filter_map(one).collect())
                     }
                     (Val::Table(t), k) => t.get(&self.text(&k).to_lowercase()).cloned().unwrap_or(Val::Null),
@@ -886,7 +933,11 @@ impl<'a> Eval<'a> {
                 "trim" => return Val::Text(t.trim().to_owned()),
                 "trimstart" | "trimend" => {
                     let set: Vec<char> = arg(self, 0).unwrap_or_else(|| " ".into()).chars().collect();
-                    let t = if lower == "trimstart" { t.trim_start_matches(&set[..]) } else { t.trim_end_matches(&set[..]) };
+                    let t = if lower == "trimstart" {
+                        t.trim_start_matches(&set[..])
+                    } else {
+                        t.trim_end_matches(&set[..])
+                    };
                     return Val::Text(t.to_owned());
                 }
                 "replace" => {
@@ -910,7 +961,9 @@ impl<'a> Eval<'a> {
                 _ => {}
             }
         }
-        if matches!(v, Val::List(_) | Val::Number(_) | Val::Truth(_) | Val::Table(_)) && matches!(&*lower, "tostring" | "add" | "contains" | "containskey") {
+        if matches!(v, Val::List(_) | Val::Number(_) | Val::Truth(_) | Val::Table(_))
+            && matches!(&*lower, "tostring" | "add" | "contains" | "containskey")
+        {
             return if lower == "tostring" { Val::Text(self.text(&v)) } else { Val::Null };
         }
         if let Val::Script(_, b) = &v {
@@ -921,14 +974,16 @@ impl<'a> Eval<'a> {
             && let Some(encoding) = self.objects[*i].kind.strip_prefix("encoding ").map(str::to_owned)
         {
             return match &*lower {
-                "getbytes" => match arg(self, 0).filter(|t| !super::super::template::has_hole(t) && !t.contains(UNKNOWN)) {
-                    Some(t) if encoding == "unicode" => {
-                        let b: Vec<u8> = t.encode_utf16().flat_map(u16::to_le_bytes).collect();
-                        self.numbers(&b)
+                "getbytes" => {
+                    match arg(self, 0).filter(|t| !super::super::template::has_hole(t) && !t.contains(UNKNOWN)) {
+                        Some(t) if encoding == "unicode" => {
+                            let b: Vec<u8> = t.encode_utf16().flat_map(u16::to_le_bytes).collect();
+                            self.numbers(&b)
+                        }
+                        Some(t) => self.numbers(t.as_bytes()),
+                        None => Val::Unknown,
                     }
-                    Some(t) => self.numbers(t.as_bytes()),
-                    None => Val::Unknown,
-                },
+                }
                 "getstring" => match args.first().and_then(bytes) {
                     Some(b) if encoding == "unicode" => {
                         let units: Vec<u16> = b.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
@@ -964,7 +1019,8 @@ impl<'a> Eval<'a> {
             self.block(&b);
         }
         // `CreateShortcut(…)` gives a shortcut: what a method makes is known by the method's name
-        let made = ["create", "get", "new", "open"].iter().find_map(|p| lower.strip_prefix(p)).unwrap_or(&lower).to_owned();
+        let made =
+            ["create", "get", "new", "open"].iter().find_map(|p| lower.strip_prefix(p)).unwrap_or(&lower).to_owned();
         let set = first.filter(|v| !matches!(v, Val::Unknown | Val::Object(_))).map(|v| ("arg".to_owned(), v));
         match v {
             Val::Object(_) => self.object(&made, None, set.into_iter().collect()),
@@ -997,9 +1053,12 @@ impl<'a> Eval<'a> {
                 let parts: Vec<String> = args.iter().map(|v| self.text(v)).collect();
                 return self.text_value(parts.iter().map(|p| p.trim_matches('\\')).collect::<Vec<_>>().join("\\"));
             }
-            ("path", "gettemppath") => return (self.ask)(Ask::Env("TEMP")).map_or(Val::Unknown, |t| Val::Text(t + "\\")),
+            ("path", "gettemppath") => {
+                return (self.ask)(Ask::Env("TEMP")).map_or(Val::Unknown, |t| Val::Text(t + "\\"));
+            }
             ("path", "getfilename") => {
-                return known(self, 0).map_or(Val::Unknown, |t| Val::Text(t.rsplit('\\').next().unwrap_or(&t).to_owned()));
+                return known(self, 0)
+                    .map_or(Val::Unknown, |t| Val::Text(t.rsplit('\\').next().unwrap_or(&t).to_owned()));
             }
             ("path", "getfullpath") => return args.into_iter().next().unwrap_or(Val::Unknown),
             ("path", "getrandomfilename") => return Val::Unknown,
@@ -1037,7 +1096,9 @@ impl<'a> Eval<'a> {
             }
             ("convert", "toint32" | "tobyte" | "toint16") => {
                 let base = if let Some(Val::Number(n)) = args.get(1) { *n as u32 } else { 10 };
-                let n = known(self, 0).filter(|_| (2..=36).contains(&base)).and_then(|t| i64::from_str_radix(t.trim_start_matches("0x"), base).ok());
+                let n = known(self, 0)
+                    .filter(|_| (2..=36).contains(&base))
+                    .and_then(|t| i64::from_str_radix(t.trim_start_matches("0x"), base).ok());
                 return n.map_or(Val::Unknown, |n| Val::Number(n as f64));
             }
             ("string", "join") => {
@@ -1094,19 +1155,20 @@ impl<'a> Eval<'a> {
         }
         self.emit(format!("[{ty}]::{name}"), list, text, None);
         let first = args.into_iter().next().unwrap_or(Val::Null);
-        let made = ["create", "get", "new", "open"].iter().find_map(|p| lower.strip_prefix(p)).unwrap_or(&lower).to_owned();
+        let made =
+            ["create", "get", "new", "open"].iter().find_map(|p| lower.strip_prefix(p)).unwrap_or(&lower).to_owned();
         self.object(&made, None, [("arg".to_owned(), first)].into())
     }
 
     fn cast(&mut self, ty: &str, v: Val) -> Val {
         match (ty, v) {
             ("char", Val::Number(n)) => char::from_u32(n as u32).map_or(Val::Unknown, |c| Val::Text(c.into())),
-            ("char[]", Val::List(l)) => {
-                Val::List(l.into_iter().map(|v| self.cast("char", v)).collect())
-            }
+            ("char[]", Val::List(l)) => Val::List(l.into_iter().map(|v| self.cast("char", v)).collect()),
             ("char[]", Val::Text(t)) => Val::List(t.chars().take(LIST_MAX).map(|c| Val::Text(c.into())).collect()),
             ("string", v) => Val::Text(self.text(&v)),
-            ("int" | "int32" | "long" | "byte" | "double", Val::Text(t)) => number(t.trim()).map_or(Val::Text(t), Val::Number),
+            ("int" | "int32" | "long" | "byte" | "double", Val::Text(t)) => {
+                number(t.trim()).map_or(Val::Text(t), Val::Number)
+            }
             ("scriptblock", Val::Text(t)) => {
                 let (b, _) = parse::parse(&t);
                 Val::Script(t, b)
@@ -1114,7 +1176,12 @@ impl<'a> Eval<'a> {
             ("type", Val::Text(t)) => Val::Text(t),
             ("wmiclass" | "wmi" | "adsi" | "adsisearcher" | "uri" | "xml" | "wmisearcher", v) => {
                 let text = self.known(&v);
-                self.emit(format!("[{ty}]"), vec![Arg { value: self.text(&v), literal: true, ..Arg::default() }], "", None);
+                self.emit(
+                    format!("[{ty}]"),
+                    vec![Arg { value: self.text(&v), literal: true, ..Arg::default() }],
+                    "",
+                    None,
+                );
                 self.object(ty, text, [("arg".to_owned(), v)].into())
             }
             (_, v) => v,
@@ -1198,7 +1265,9 @@ impl<'a> Eval<'a> {
                     _ => Val::Unknown,
                 }
             }
-            ("eq" | "ne" | "like" | "notlike" | "lt" | "le" | "gt" | "ge" | "match" | "notmatch", a, b) => self.compare(op, &a, &b),
+            ("eq" | "ne" | "like" | "notlike" | "lt" | "le" | "gt" | "ge" | "match" | "notmatch", a, b) => {
+                self.compare(op, &a, &b)
+            }
             ("and", a, b) => match (truth(&a), truth(&b)) {
                 (Some(false), _) | (_, Some(false)) => Val::Truth(false),
                 (Some(true), Some(true)) => Val::Truth(true),
@@ -1270,8 +1339,8 @@ impl<'a> Eval<'a> {
                 }
                 None => Val::Unknown,
             },
-            "_" | "psitem" | "args" | "input" | "matches" | "error" | "host" | "executioncontext" | "myinvocation" | "psscriptroot" | "?"
-            | "lastexitcode" | "psversiontable" | "psboundparameters" => Val::Unknown,
+            "_" | "psitem" | "args" | "input" | "matches" | "error" | "host" | "executioncontext" | "myinvocation"
+            | "psscriptroot" | "?" | "lastexitcode" | "psversiontable" | "psboundparameters" => Val::Unknown,
             // never set: PowerShell takes it as nothing
             _ => Val::Null,
         }
@@ -1421,7 +1490,9 @@ fn truth(v: &Val) -> Option<bool> {
 fn gives_up(b: &Block) -> bool {
     let says = |s: &Stmt| match s {
         Stmt::Leave(l, _) => matches!(l, Leave::Exit | Leave::Return | Leave::Continue | Leave::Break),
-        Stmt::Pipe(e, _) => matches!(&e[..], [Elem::Command(c)] if matches!(c.words.first(), Some(Word::Value(Expr::Text(p))) if matches!(&p[..], [Piece::Lit(t)] if t.to_ascii_lowercase().starts_with("write-")))),
+        Stmt::Pipe(e, _) => {
+            matches!(&e[..], [Elem::Command(c)] if matches!(c.words.first(), Some(Word::Value(Expr::Text(p))) if matches!(&p[..], [Piece::Lit(t)] if t.to_ascii_lowercase().starts_with("write-"))))
+        }
         _ => false,
     };
     !b.is_empty() && b.iter().all(says)

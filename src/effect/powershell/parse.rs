@@ -46,8 +46,8 @@ fn level(op: &str) -> Option<u8> {
     Some(match op {
         "and" | "or" | "xor" => 0,
         "eq" | "ne" | "gt" | "ge" | "lt" | "le" | "like" | "notlike" | "match" | "notmatch" | "contains"
-        | "notcontains" | "in" | "notin" | "is" | "isnot" | "as" | "band" | "bor" | "bxor" | "shl" | "shr" | "replace"
-        | "split" | "join" => 1,
+        | "notcontains" | "in" | "notin" | "is" | "isnot" | "as" | "band" | "bor" | "bxor" | "shl" | "shr"
+        | "replace" | "split" | "join" => 1,
         "f" => 4,
         _ => match op.strip_prefix(['c', 'i'])? {
             "eq" | "ne" | "gt" | "ge" | "lt" | "le" | "like" | "notlike" | "match" | "notmatch" | "contains"
@@ -520,7 +520,9 @@ impl<'a> Parser<'a> {
                     [b'+' | b'-' | b'*' | b'/' | b'%', b'=', ..] => Some(2),
                     _ => None,
                 };
-                if let Some(n) = op.filter(|_| matches!(target, Expr::Var(_) | Expr::Post(..) | Expr::Cast(..) | Expr::List(_))) {
+                if let Some(n) =
+                    op.filter(|_| matches!(target, Expr::Var(_) | Expr::Post(..) | Expr::Cast(..) | Expr::List(_)))
+                {
                     let sign = self.peek().unwrap_or('=');
                     self.i += n;
                     self.space(true);
@@ -563,7 +565,8 @@ impl<'a> Parser<'a> {
         if value {
             return self.deeper(|p| p.expression(0)).map(Elem::Value);
         }
-        let called = c == '&' || c == '.' && n.is_none_or(|n| n.is_whitespace() || matches!(n, '"' | '\'' | '(' | '$' | '{'));
+        let called =
+            c == '&' || c == '.' && n.is_none_or(|n| n.is_whitespace() || matches!(n, '"' | '\'' | '(' | '$' | '{'));
         if called {
             self.i += 1;
             self.space(false);
@@ -589,7 +592,10 @@ impl<'a> Parser<'a> {
                         c.into = keep;
                     }
                 }
-                '-' | '–' | '—' if self.after(1).is_some_and(|n| n.is_alphabetic() || matches!(n, '?' | '_')) && !c.words.is_empty() => {
+                '-' | '–' | '—'
+                    if self.after(1).is_some_and(|n| n.is_alphabetic() || matches!(n, '?' | '_'))
+                        && !c.words.is_empty() =>
+                {
                     c.words.push(self.parameter());
                 }
                 '-' if self.rest().starts_with("--%") => {
@@ -633,7 +639,11 @@ impl<'a> Parser<'a> {
     fn parameter(&mut self) -> Word {
         self.next();
         let r = self.rest();
-        let end = r.find(|c: char| c.is_whitespace() || matches!(c, ':' | ';' | '|' | '(' | ')' | '{' | '}' | ',' | '"' | '\'' | '$')).unwrap_or(r.len());
+        let end = r
+            .find(|c: char| {
+                c.is_whitespace() || matches!(c, ':' | ';' | '|' | '(' | ')' | '{' | '}' | ',' | '"' | '\'' | '$')
+            })
+            .unwrap_or(r.len());
         let name = r[..end].to_owned();
         self.i += end;
         if self.peek() == Some(':') {
@@ -665,7 +675,9 @@ impl<'a> Parser<'a> {
     }
     fn argument(&mut self) -> Option<Expr> {
         let c = self.peek()?;
-        let ends = |p: &Parser<'_>| p.peek().is_none_or(|c| c.is_whitespace() || matches!(c, ',' | ';' | '|' | ')' | '}' | '&' | '>' | '<'));
+        let ends = |p: &Parser<'_>| {
+            p.peek().is_none_or(|c| c.is_whitespace() || matches!(c, ',' | ';' | '|' | ')' | '}' | '&' | '>' | '<'))
+        };
         match c {
             '(' | '{' => return self.postfix(),
             '@' if matches!(self.after(1), Some('(' | '{' | '"' | '\'')) => return self.postfix(),
@@ -680,7 +692,9 @@ impl<'a> Parser<'a> {
             '$' => {
                 let at = self.i;
                 let e = self.postfix();
-                if ends(self) || matches!(e, Some(Expr::Post(..))) && !matches!(self.peek(), Some('\\' | '/' | '-' | '.' | '_')) {
+                if ends(self)
+                    || matches!(e, Some(Expr::Post(..))) && !matches!(self.peek(), Some('\\' | '/' | '-' | '.' | '_'))
+                {
                     return e;
                 }
                 self.i = at;
@@ -799,7 +813,11 @@ impl<'a> Parser<'a> {
                 let from = b[..end].find('\n').map_or(end, |n| n + 1);
                 let inside = b[from.min(end)..end].trim_end_matches('\r');
                 self.i += (2 + end + close.len()).min(r.len());
-                return Some(if literal { Expr::Text(vec![Piece::Lit(inside.to_owned())]) } else { self.expandable(inside) });
+                return Some(if literal {
+                    Expr::Text(vec![Piece::Lit(inside.to_owned())])
+                } else {
+                    self.expandable(inside)
+                });
             }
         }
         let quote = self.next()?;
@@ -964,11 +982,8 @@ impl<'a> Parser<'a> {
             self.eat(if c == '+' { "+" } else { "-" });
             self.space(true);
             let op = if word.is_empty() { c.to_string() } else { word };
-            let inner = if matches!(&*op, "join" | "split") {
-                self.deeper(Parser::list)?
-            } else {
-                self.deeper(Parser::unary)?
-            };
+            let inner =
+                if matches!(&*op, "join" | "split") { self.deeper(Parser::list)? } else { self.deeper(Parser::unary)? };
             return Some(Expr::Unary(op, Box::new(inner)));
         }
         if c == '[' {
@@ -978,7 +993,9 @@ impl<'a> Parser<'a> {
                 self.i = at;
                 return self.postfix();
             }
-            let cast = self.peek().is_some_and(|c| !c.is_whitespace() && !matches!(c, ')' | ',' | ';' | '|' | '}' | '.' | '=' | ']'));
+            let cast = self
+                .peek()
+                .is_some_and(|c| !c.is_whitespace() && !matches!(c, ')' | ',' | ';' | '|' | '}' | '.' | '=' | ']'));
             let spaced = !cast && {
                 let here = self.i;
                 self.space(false);
@@ -1039,7 +1056,11 @@ impl<'a> Parser<'a> {
             }
             let n = match c {
                 Some(':') if r.starts_with("::") => 2,
-                Some('.') if r[1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$' | '(' | '"' | '\'')) => 1,
+                Some('.')
+                    if r[1..].starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$' | '(' | '"' | '\'')) =>
+                {
+                    1
+                }
                 Some('?') if r.starts_with("?.") => 2,
                 _ => break,
             };
@@ -1066,8 +1087,16 @@ impl<'a> Parser<'a> {
             more.push(Suffix::Member(Box::new(name), args));
         }
         // `$i++`
-        if matches!(base, Expr::Var(_)) && more.is_empty() && (self.rest().starts_with("++") || self.rest().starts_with("--")) {
-            let sign = if self.eat("++") { "++" } else { self.i += 2; "--" };
+        if matches!(base, Expr::Var(_))
+            && more.is_empty()
+            && (self.rest().starts_with("++") || self.rest().starts_with("--"))
+        {
+            let sign = if self.eat("++") {
+                "++"
+            } else {
+                self.i += 2;
+                "--"
+            };
             return Some(Expr::Unary(sign.into(), Box::new(base)));
         }
         Some(if more.is_empty() { base } else { Expr::Post(Box::new(base), more) })
