@@ -15,7 +15,7 @@ use crate::world::program::{Attr, Dur, Op, Piece, Script, Slot};
 use crate::yaml::Node;
 
 /// Rounds of a `for` that are played.
-const ROUNDS_MAX: usize = 24;
+const ROUNDS_MAX: usize = 256;
 
 /// Builtins that leave nothing a sensor sees.
 const QUIET: &[&str] = &[
@@ -437,7 +437,7 @@ impl Unit<'_> {
                 && step != 0
             {
                 let mut i = start;
-                while (step > 0 && i <= end || step < 0 && i >= end) && values.len() < ROUNDS_MAX {
+                while (step > 0 && i <= end || step < 0 && i >= end) && values.len() <= ROUNDS_MAX {
                     values.push(i.to_string());
                     i += step;
                 }
@@ -468,7 +468,9 @@ impl Unit<'_> {
                 .filter(|t| !t.is_empty() && !t.contains(['*', '?']))
                 .map(str::to_owned)
                 .collect();
-            values.truncate(ROUNDS_MAX);
+        }
+        if values.len() > ROUNDS_MAX {
+            self.notes.at(node, format!("a `for` goes round more than {ROUNDS_MAX} times: the rest is not played"));
         }
         self.cmd_rounds(f, l, values.into_iter().map(|v| vec![v]), node, out)
     }

@@ -17,7 +17,7 @@ const STEPS_MAX: usize = 20_000;
 /// Commands one script may call.
 const CALLS_MAX: usize = 600;
 /// Rounds of one loop that are played.
-const ROUNDS_MAX: usize = 24;
+const ROUNDS_MAX: usize = 256;
 /// Functions and texts that call each other.
 const CALLS_DEEP_MAX: usize = 6;
 /// Characters a value may have; what is longer counts as unknown.
