@@ -439,7 +439,8 @@ impl Unit<'_> {
                 let mut i = start;
                 while (step > 0 && i <= end || step < 0 && i >= end) && values.len() <= ROUNDS_MAX {
                     values.push(i.to_string());
-                    i += step;
+                    let Some(next) = i.checked_add(step) else { break };
+                    i = next;
                 }
             }
         } else if lower.starts_with("/f") {
