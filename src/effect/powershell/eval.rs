@@ -18,6 +18,8 @@ const STEPS_MAX: usize = 20_000;
 const CALLS_MAX: usize = 600;
 /// Rounds of one loop that are played.
 const ROUNDS_MAX: usize = 256;
+/// Rounds of a loop that has no end.
+const FOREVER_MAX: usize = 12;
 /// Functions and texts that call each other.
 const CALLS_DEEP_MAX: usize = 6;
 /// Characters a value may have; what is longer counts as unknown.
@@ -210,7 +212,8 @@ impl<'a> Eval<'a> {
                     self.stmt(s);
                 }
                 let mut all = vec![];
-                for _ in 0..ROUNDS_MAX {
+                let rounds = if cond.as_ref().is_some_and(|c| forever(c)) { FOREVER_MAX } else { ROUNDS_MAX };
+                for _ in 0..rounds {
                     if self.over() {
                         break;
                     }
@@ -1483,6 +1486,19 @@ fn truth(v: &Val) -> Option<bool> {
         Val::Text(_) => Some(true),
         Val::List(l) => Some(!l.is_empty()),
         _ => None,
+    }
+}
+
+/// True for `while ($true)`.
+fn forever(c: &Stmt) -> bool {
+    match c {
+        Stmt::Nested(b) => matches!(&b[..], [s] if forever(s)),
+        Stmt::Pipe(e, _) => match &e[..] {
+            [Elem::Value(Expr::Var(n))] => n == "true",
+            [Elem::Value(Expr::Number(n))] => *n != 0.0,
+            _ => false,
+        },
+        _ => false,
     }
 }
 
