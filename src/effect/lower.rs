@@ -94,6 +94,8 @@ pub struct Locals {
     pub text: BTreeMap<String, String>,
     /// It works on another host.
     pub remote: bool,
+    /// The host it works on is none of ours.
+    pub lost: bool,
     /// The caller is elevated.
     pub elevated: bool,
 }
@@ -106,6 +108,7 @@ impl Facts for Locals {
         match name {
             "elevated" => Some(self.elevated),
             "remote" => Some(self.remote),
+            "reachable" => Some(!self.lost),
             _ => None,
         }
     }

@@ -386,7 +386,7 @@ impl Unit<'_> {
         node: &Node,
         out: &mut Script,
     ) -> Result<End, Split> {
-        let mut locals = Locals { text: got, remote: false, elevated: f.elevated };
+        let mut locals = Locals { text: got, remote: false, lost: false, elevated: f.elevated };
         for (name, text) in
             [("command_line", &exec.line), ("arguments", &args.line), ("image", &exec.token), ("directory", &f.cwd)]
         {
@@ -427,6 +427,7 @@ impl Unit<'_> {
         };
         let target = host.as_ref().map(|t| self.host_of(t));
         locals.remote = target.is_some_and(|t| t != Some(HostSel::Here));
+        locals.lost = target == Some(None);
         frame.locals = Some(Rc::new(locals.clone()));
         for need in &e.needs {
             let elevation = match &need.elevated {

@@ -433,8 +433,8 @@ impl Check<'_> {
         let mut asked = vec![];
         c.iter().for_each(|c| c.names(&mut asked));
         for n in asked {
-            if !self.names.contains(&n) && !matches!(&*n, "elevated" | "remote") {
-                let all = self.names.iter().map(|n| &**n).chain(["elevated", "remote"]);
+            if !self.names.contains(&n) && !matches!(&*n, "elevated" | "remote" | "reachable") {
+                let all = self.names.iter().map(|n| &**n).chain(["elevated", "remote", "reachable"]);
                 self.p.unknown(self.node, "capture in a condition", &n, all);
             }
         }

@@ -703,8 +703,8 @@ impl State {
             | Kind::AccountEnable
             | Kind::AccountDisable
             | Kind::PasswordReset
-            | Kind::GroupMemberAdd
-            | Kind::GroupMemberRemove => {
+            | Kind::GroupAdd
+            | Kind::GroupRemove => {
                 self.named_target(i);
                 let f = self.facts.get_mut(i);
                 if f.proc.account != t.account {
