@@ -11,7 +11,7 @@ pub mod argv;
 pub mod cmd;
 pub mod condition;
 pub mod lower;
-mod matching;
+pub mod matching;
 pub mod powershell;
 mod run;
 mod run_cmd;
@@ -48,7 +48,12 @@ impl Effects {
         let mut all: Vec<Effect> = vec![];
         for n in nodes.iter().filter(|n| n.get("effect").is_some()) {
             let Some(e) = Effect::read(n, &mut p) else { continue };
-            if let Some(other) = all.iter().find(|o| o.id == e.id) {
+            if let Some(other) = all.iter_mut().find(|o| o.id == e.id) {
+                // a user's file takes the place of what is built in
+                if other.node.file.name.starts_with("builtin:") && !n.file.name.starts_with("builtin:") {
+                    *other = e;
+                    continue;
+                }
                 let (line, _) = other.node.file.line_col(other.node.at.start);
                 p.at(n, format!("effect `{}` is also defined in {}:{line}", e.id, other.node.file.name));
                 continue;

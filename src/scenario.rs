@@ -8,6 +8,7 @@
 
 mod build;
 mod habit;
+pub mod trial;
 mod vars;
 mod yaml;
 
@@ -163,7 +164,9 @@ pub fn compile_command(
     let nodes = crate::yaml::parse("command", "command")?;
     let mut u = unit(effects, library, &mut p, &mut notes, names);
     fresh(&mut u);
-    let frame = Frame { shell, ..Frame::step(AccountSel::Actor, elevated) };
+    // an elevated shell stands in the system's folder, another one in its user's
+    let cwd = if elevated && shell.is_some() { r"C:\Windows\system32" } else { "" };
+    let frame = Frame { shell, cwd: cwd.into(), ..Frame::step(AccountSel::Actor, elevated) };
     let mut script = vec![];
     // without variables nothing can split
     let done: Result<(), Split> = u.command(&frame, &clean(command), None, true, &nodes[0], &mut script);
@@ -192,6 +195,8 @@ fn unit<'a>(
         randoms: 0,
         depth: 0,
         wanted: vec![],
+        printed: vec![],
+        commands: 0,
     }
 }
 
@@ -202,6 +207,8 @@ fn fresh(u: &mut Unit<'_>) {
     u.randoms = 0;
     u.depth = 0;
     u.wanted.clear();
+    u.printed.clear();
+    u.commands = 0;
 }
 
 fn script(n: &Node, scripts: &mut BTreeMap<String, Template>, p: &mut Problems) {

@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 use skirmish::config::{Config, Layers};
 use skirmish::data::Data;
 use skirmish::effect::Effects;
+use skirmish::effect::action::Shell;
 use skirmish::plan::Knowledge;
 use skirmish::policy::Policies;
 use skirmish::rng::{Rng, purpose};
-use skirmish::scenario;
+use skirmish::scenario::{self, Names, trial};
 use skirmish::schedule::{Schedule, Setting, shape_from_node};
 use skirmish::source::Catalogue;
 use skirmish::time::{Span, Time};
@@ -273,4 +274,26 @@ fn scenarios() {
             assert!(!p.to_string().is_empty());
         }
     });
+}
+
+/// What a shell is told; whatever it is, it compiles or says why, in bounded time and memory.
+fn typed(shell: Shell, text: &str) {
+    static KNOWN: OnceLock<(Effects, Names)> = OnceLock::new();
+    let (effects, names) = KNOWN.get_or_init(|| {
+        let data = Data::load(&[]).unwrap();
+        (Effects::load(&data.effects).unwrap_or_else(|e| panic!("{e}")), Names::default())
+    });
+    if let Err(p) = trial::leaves(effects, names, text, Some(shell), true) {
+        assert!(!p.to_string().is_empty());
+    }
+}
+
+#[test]
+fn cmd() {
+    fuzz("cmd", |text| typed(Shell::Cmd, text));
+}
+
+#[test]
+fn powershell() {
+    fuzz("powershell", |text| typed(Shell::PowerShell, text));
 }

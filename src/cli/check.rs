@@ -2,7 +2,9 @@
 
 use crate::cli::args::{Common, run_id};
 use crate::cli::{Failure, Outcome};
-use crate::plan::{Extra, plan};
+use crate::effect::yaml::Effect;
+use crate::plan::{Extra, Knowledge, plan};
+use crate::scenario::{Names, trial};
 use crate::time::Time;
 
 /// Arguments of `check`.
@@ -27,6 +29,7 @@ impl Args {
             eprintln!("note: this is the built-in configuration of `skirmish run`; `-c skirmish.yaml` checks your own");
         }
         let (config, knowledge) = self.common.load(&self.common.layers().or_run(None))?;
+        tests(&knowledge)?;
         let wall = crate::app::wall();
         let extra = Extra { now: Some(Time(wall)), run: run_id(wall), whole_report: true, ..Extra::default() };
         let planned = plan(config, &knowledge, &extra)?;
@@ -46,6 +49,18 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Runs the tests of the user's own effects; those built in have been run before they were built in.
+fn tests(k: &Knowledge) -> Outcome {
+    let names = Names::of(&k.world, &k.personas);
+    let own = |e: &Effect| !e.node.file.name.starts_with("builtin:");
+    match trial::run(&k.effects, &names, own)? {
+        0 => {}
+        1 => eprintln!("1 test of your effects holds"),
+        n => eprintln!("{n} tests of your effects hold"),
+    }
+    Ok(())
 }
 
 fn connect(planned: crate::plan::Planned) -> Outcome {

@@ -11,6 +11,7 @@ use crate::generate::{self, Only, Options, Output};
 use crate::plan::{Extra, Knowledge, plan};
 use crate::scenario::{Names, compile_command};
 use crate::source::{Encoding, Platform};
+use crate::technique::{self, Techniques};
 use crate::time::Span;
 use crate::world::program::{AccountSel, Bind, Count, Dur, HostSel, Scenario, Step, Who};
 use crate::yaml::{Problems, suggest};
@@ -30,7 +31,7 @@ pub struct Args {
     /// ATT&CK technique that the truth names
     #[arg(long, value_name = "ID", default_value = "")]
     technique: String,
-    /// Whose token: the workstation's user, the same with administrative rights, or the system
+    /// Whose token: the workstation's user, a user who is its administrator with the full token, or the system
     #[arg(long = "as", value_enum, default_value = "elevated")]
     account: As,
     /// Program that the commands are given to: cmd.exe, powershell.exe, or any that starts them
@@ -61,7 +62,7 @@ enum As {
 }
 
 /// Hosts of the small world: the workstation, its domain controller, and a few that a command may reach.
-const HOSTS: u32 = 12;
+const HOSTS: u32 = 24;
 /// Id of the scenario that the commands become.
 const ID: &str = "emulate";
 
@@ -70,7 +71,8 @@ impl Args {
         let begun = Instant::now();
         let mut knowledge = Knowledge::load(&self.data)?;
         let commands = self.commands()?;
-        self.scenario(&mut knowledge, &commands)?;
+        let tactic = self.tactic()?;
+        self.scenario(&mut knowledge, &commands, &tactic)?;
         let streams = self.streams(&knowledge)?;
         let layers = Layers {
             set: vec![
@@ -114,6 +116,24 @@ impl Args {
         Ok(())
     }
 
+    /// The first tactic of the technique; one that is well formed and not in the table has none, and a note says so.
+    fn tactic(&self) -> Result<String, Problems> {
+        let (id, known) = (self.technique.as_str(), Techniques::builtin());
+        let mut p = Problems::new();
+        match known.get(id) {
+            Some(t) => return Ok(t.tactics.first().cloned().unwrap_or_default()),
+            None if id.is_empty() => {}
+            None if technique::well_formed(id) => {
+                let near = suggest(id, known.iter().map(|t| &*t.id));
+                eprintln!("note: technique {id} is not in the table, the truth names it without a tactic; {near}");
+            }
+            None => {
+                p.plain(format!("`--technique` must be an ATT&CK id such as T1059 or T1059.001, not `{id}`"));
+            }
+        }
+        p.or(String::new())
+    }
+
     fn commands(&self) -> Result<Vec<String>, Problems> {
         let mut all = self.commands.clone();
         if let Some(path) = &self.actions {
@@ -128,7 +148,7 @@ impl Args {
     }
 
     /// Makes a scenario of the commands: one step each.
-    fn scenario(&self, k: &mut Knowledge, commands: &[String]) -> Result<(), Problems> {
+    fn scenario(&self, k: &mut Knowledge, commands: &[String], tactic: &str) -> Result<(), Problems> {
         let names = Names::of(&k.world, &k.personas);
         let parent = match self.parent.to_ascii_lowercase() {
             p if p.contains('.') => p,
@@ -140,17 +160,23 @@ impl Args {
             _ => None,
         };
         let role = names.roles.iter().position(|r| **r == *"workstation").unwrap_or(0) as u16;
+        // only who is an administrator of the machine has a full token beside the other one
+        let admins = k.personas.iter().position(|p| p.local_admin).filter(|_| self.account == As::Elevated);
+        let persona = admins.map(|i| i as u16);
         let mut steps = vec![];
         for (i, c) in commands.iter().enumerate() {
             let elevated = self.account != As::User;
             let (script, notes) = compile_command(&mut k.library, &k.effects, &names, c, shell, elevated)?;
             for n in &notes.0 {
-                eprintln!("note: {}", n.message);
+                match commands.len() {
+                    1 => eprintln!("note: {}", n.message),
+                    _ => eprintln!("note: command {}: {}", i + 1, n.message),
+                }
             }
             steps.push(Step {
                 id: format!("command{}", i + 1).into(),
                 technique: self.technique.as_str().into(),
-                tactic: "".into(),
+                tactic: tactic.into(),
                 needs: if i == 0 { vec![] } else { vec![i as u16 - 1] },
                 after: Dur::Range(Span::ms(800), Span::s(3)),
                 chance: 1.0,
@@ -169,7 +195,7 @@ impl Args {
         k.library.scenarios.push(Scenario {
             id: ID.into(),
             attack: true,
-            cast: vec![("pc".into(), Bind::Host { role, persona: None }), ("user".into(), Bind::UserOf(0))],
+            cast: vec![("pc".into(), Bind::Host { role, persona }), ("user".into(), Bind::UserOf(0))],
             vars: vec![],
             names: vec![],
             steps,

@@ -68,6 +68,8 @@ pub struct For {
 
 /// Brackets one line may nest.
 const DEPTH_MAX: usize = 40;
+/// Characters of a line that cmd takes, before and after its variables are filled in.
+pub const LINE_MAX: usize = 8191;
 
 /// Reads a text.
 pub fn parse(text: &str) -> Vec<Item> {
@@ -399,6 +401,10 @@ pub fn expand(text: &str, lookup: &mut dyn FnMut(&str) -> Option<String>) -> Str
     let mut out = String::new();
     let mut rest = text;
     while let Some(i) = rest.find('%') {
+        // cmd refuses the line anyway
+        if out.len() > 4 * LINE_MAX {
+            return out;
+        }
         out.push_str(&rest[..i]);
         let body = &rest[i + 1..];
         let end = body.find('%');
@@ -426,6 +432,55 @@ fn substring(value: &str, cut: &str) -> String {
     let start = at(a).map_or(0, |v| if v < 0 { n + v } else { v }).clamp(0, n);
     let end = at(b).map_or(n, |v| if v < 0 { n + v } else { start + v }).clamp(start, n);
     chars[start as usize..end as usize].iter().collect()
+}
+
+/// What `for /f "…"` makes of a line: the texts of its variables, from the one it names on.
+pub fn tokens(options: &str, line: &str) -> Vec<String> {
+    let lower = options.to_lowercase();
+    let value = |name: &str| lower.find(name).map(|i| &options[i + name.len()..]);
+    let delims: Vec<char> = match value("delims=") {
+        // the option stands last, or ends at a blank
+        Some(d) => {
+            let d = d.trim_end_matches('"');
+            let end = d.char_indices().skip(1).find(|(_, c)| *c == ' ').map_or(d.len(), |(i, _)| i);
+            d[..end].chars().collect()
+        }
+        None => vec![' ', '\t'],
+    };
+    let asked = value("tokens=").map_or("1", |t| t.split([' ', '"']).next().unwrap_or("1"));
+    let mut wanted: Vec<usize> = vec![];
+    let mut star = asked.trim_end_matches(',') == "*";
+    for part in asked.split(',') {
+        let (part, more) = part.strip_suffix('*').map_or((part, false), |p| (p, true));
+        star |= more;
+        match part.split_once('-') {
+            Some((a, b)) => {
+                if let (Ok(a), Ok(b)) = (a.parse(), b.parse::<usize>()) {
+                    wanted.extend(a..=b.min(31));
+                }
+            }
+            None => wanted.extend(part.parse::<usize>().ok()),
+        }
+    }
+    let mut out = vec![];
+    let mut rest = line;
+    let mut at = 0;
+    while out.len() < wanted.len() {
+        rest = rest.trim_start_matches(&delims[..]);
+        if rest.is_empty() {
+            break;
+        }
+        let end = rest.find(&delims[..]).unwrap_or(rest.len());
+        at += 1;
+        if wanted.contains(&at) {
+            out.push(rest[..end].to_owned());
+        }
+        rest = &rest[end..];
+    }
+    if star {
+        out.push(rest.trim_start_matches(&delims[..]).to_owned());
+    }
+    out
 }
 
 #[cfg(test)]
@@ -499,7 +554,26 @@ mod tests {
         assert_eq!(first_word(r#""C:\a b.exe" /x"#), (r#""C:\a b.exe""#, " /x"));
     }
 
+    #[test]
+    fn tokens_of_a_line() {
+        for (options, line, want) in [
+            ("", "a b c", "a"),
+            ("\"tokens=*\"", "  a b c", "a b c"),
+            ("\"tokens=2,3\"", "a b c d", "b|c"),
+            ("\"tokens=2 delims=,\"", "a,b c,d", "b c"),
+            ("\"tokens=1* delims=:\"", "a:b:c", "a|b:c"),
+            ("\"tokens=1-3\"", "a b", "a|b"),
+            ("\"tokens=9\"", "a b", ""),
+        ] {
+            assert_eq!(tokens(options, line).join("|"), want, "{options} {line}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_panic_on_any_tokens(o in "[a-z0-9=,*\"é -]{0,30}", l in "\\PC{0,40}") {
+            tokens(&o, &l);
+        }
         #[test]
         fn no_panic_on_any_line(s in "\\PC{0,120}") {
             parse(&s);

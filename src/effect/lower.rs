@@ -45,10 +45,18 @@ pub struct Unit<'a> {
     pub depth: u8,
     /// Names that processes get when their program starts: program, name.
     pub wanted: Vec<(String, u16)>,
+    /// Lines that the last program printed, where its effect tells.
+    pub printed: Vec<String>,
+    /// Commands played so far.
+    pub commands: u32,
 }
 
 /// Commands inside commands that are followed.
 pub const DEPTH_MAX: u8 = 12;
+/// Commands, builtins and cmdlets included, that one scenario, habit or command line may come to.
+pub const COMMANDS_MAX: u32 = 4000;
+/// Characters of all environment variables of a process together.
+const ENVIRONMENT_MAX: usize = 32_767;
 
 /// Where and as whom something is done.
 #[derive(Clone)]
@@ -86,6 +94,8 @@ pub struct Locals {
     pub text: BTreeMap<String, String>,
     /// It works on another host.
     pub remote: bool,
+    /// The host it works on is none of ours.
+    pub lost: bool,
     /// The caller is elevated.
     pub elevated: bool,
 }
@@ -98,6 +108,7 @@ impl Facts for Locals {
         match name {
             "elevated" => Some(self.elevated),
             "remote" => Some(self.remote),
+            "reachable" => Some(!self.lost),
             _ => None,
         }
     }
@@ -123,12 +134,31 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Sets an environment variable; when there is no room for it, it stays as it was.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let room: usize = self.env.iter().filter(|(k, _)| *k != name).map(|(k, v)| k.len() + v.len() + 2).sum();
+        if room + name.len() + value.len() + 2 <= ENVIRONMENT_MAX {
+            Rc::make_mut(&mut self.env).insert(name.to_owned(), value.to_owned());
+        }
+    }
+}
+
 /// Appends an operation.
 pub fn push(out: &mut Script, after: Dur, part: Role, op: Op) {
     out.push(Timed { after, part, op });
 }
 
 impl Unit<'_> {
+    /// Counts a command; true when there are more than one text may come to.
+    pub fn over(&mut self, node: &Node) -> bool {
+        self.commands += 1;
+        if self.commands == COMMANDS_MAX {
+            self.problems.at(node, format!("this comes to more than {COMMANDS_MAX} commands"));
+        }
+        self.commands >= COMMANDS_MAX
+    }
+
     /// Actions of a step or an effect, in order.
     ///
     /// # Errors
@@ -503,6 +533,8 @@ impl Unit<'_> {
                 break;
             }
         }
+        // a shell's directory is spelt as it was given, a file's path as the disk has it
+        let base = if base.eq_ignore_ascii_case(r"C:\Windows\System32") { r"C:\Windows\System32" } else { base };
         format!("{base}\\{rest}")
     }
 
@@ -520,7 +552,15 @@ impl Unit<'_> {
 
     /// A registry key with its hive in short form, as sensors print it.
     pub fn registry_key(&mut self, key: &str) -> String {
-        let key = key.trim().trim_matches('"').replace(":\\", "\\").trim_end_matches('\\').to_owned();
+        let key = key.trim().trim_matches('"');
+        // `Microsoft.PowerShell.Core\Registry::HKEY_…`, `HKLM:Software`, `\Registry\Machine\…`
+        let key = key.rsplit_once("::").map_or(key, |(_, k)| k).trim_start_matches('\\');
+        let key = key.replace(":\\", "\\").replacen(
+            ':',
+            "\\",
+            usize::from(key.split('\\').next().is_some_and(|h| h.len() > 5 && h.contains(':'))),
+        );
+        let key = key.trim_end_matches('\\').to_owned();
         let (hive, rest) = key.split_once('\\').unwrap_or((&key, ""));
         let hive = match &*hive.trim_end_matches(':').to_ascii_uppercase() {
             "HKLM" | "HKEY_LOCAL_MACHINE" => "HKLM".to_owned(),
@@ -741,7 +781,7 @@ impl Unit<'_> {
     fn draw(&mut self, f: &Frame, name: &str) -> u16 {
         let next = self.randoms;
         let n = *f.draws.borrow_mut().0.entry(name.to_owned()).or_insert(next);
-        self.randoms += (n == next) as u16;
+        self.randoms = self.randoms.saturating_add((n == next) as u16);
         n
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::argv;
+use super::powershell::UNKNOWN;
 use super::yaml::{Effect, Key, Style, Want};
 
 /// Arguments of a command: as typed, and split.
@@ -12,12 +13,14 @@ pub struct Args {
     pub line: String,
     /// Split.
     pub argv: Vec<String>,
+    /// For cmdlets: which of them are names of parameters.
+    pub options: Option<Vec<bool>>,
 }
 
 impl Args {
     /// Of a native program.
     pub fn native(line: &str) -> Args {
-        Args { line: line.trim().to_owned(), argv: argv::split(line) }
+        Args { line: line.trim().to_owned(), argv: argv::split(line), options: None }
     }
 }
 
@@ -93,6 +96,22 @@ fn norm(style: Style, name: &str) -> String {
     }
 }
 
+impl Args {
+    /// An argument as an effect's style reads it.
+    fn see(&self, style: Style, i: usize) -> Seen<'_> {
+        match &self.options {
+            Some(o) if o[i] => Seen::Option(norm(style, &self.argv[i]), None),
+            Some(_) => Seen::Plain(&self.argv[i]),
+            None => see(style, &self.argv[i]),
+        }
+    }
+    /// True when an option as typed is the one an effect asks for; PowerShell takes any beginning of a parameter's name.
+    fn is(&self, style: Style, want: &str, typed: &str) -> bool {
+        let want = norm(style, want);
+        glob(&want, typed) || self.options.is_some() && typed.len() > 1 && want.starts_with(typed)
+    }
+}
+
 /// The values an effect takes, by capture, and the arguments that are no options.
 fn read<'a>(e: &Effect, args: &'a Args) -> (BTreeMap<String, String>, Vec<&'a str>) {
     let mut got = BTreeMap::new();
@@ -105,8 +124,9 @@ fn read<'a>(e: &Effect, args: &'a Args) -> (BTreeMap<String, String>, Vec<&'a st
     while i < args.argv.len() {
         let arg = &args.argv[i];
         i += 1;
-        match see(e.style, arg) {
-            Seen::Plain(text) => {
+        match args.see(e.style, i - 1) {
+            Seen::Plain(_) => {
+                let text = &**arg;
                 if let Some((at, name)) = rest_from
                     && plain.len() + 1 == at
                 {
@@ -118,19 +138,19 @@ fn read<'a>(e: &Effect, args: &'a Args) -> (BTreeMap<String, String>, Vec<&'a st
             }
             Seen::Option(name, value) => {
                 for (flag, capture) in &e.flags {
-                    if glob(&norm(e.style, flag), &name) {
+                    if args.is(e.style, flag, &name) {
                         got.insert(capture.clone(), "true".into());
                     }
                 }
                 let hit = e.take.iter().find_map(|(k, n)| match k {
-                    Key::Option(o) if glob(&norm(e.style, o), &name) => Some(n),
+                    Key::Option(o) if args.is(e.style, o, &name) => Some(n),
                     _ => None,
                 });
                 let Some(capture) = hit else { continue };
                 let value = match value {
                     Some(v) => Some(v.to_owned()),
                     None => match args.argv.get(i) {
-                        Some(next) if e.style == Style::Equals || matches!(see(e.style, next), Seen::Plain(_)) => {
+                        Some(next) if e.style == Style::Equals || matches!(args.see(e.style, i), Seen::Plain(_)) => {
                             i += 1;
                             Some(next.clone())
                         }
@@ -163,10 +183,10 @@ pub fn captures(e: &Effect, args: &Args) -> Option<BTreeMap<String, String>> {
     let (mut got, plain) = read(e, args);
     let there = |pattern: &String| {
         let want = norm(e.style, pattern);
-        args.argv.iter().any(|a| {
+        args.argv.iter().enumerate().any(|(i, a)| {
             glob(pattern, a)
-                || match see(e.style, a) {
-                    Seen::Option(name, _) => glob(&want, &name),
+                || match args.see(e.style, i) {
+                    Seen::Option(name, _) => args.is(e.style, pattern, &name),
                     Seen::Plain(t) => glob(&want, t),
                 }
         })
@@ -194,6 +214,8 @@ pub fn captures(e: &Effect, args: &Args) -> Option<BTreeMap<String, String>> {
             return None;
         }
     }
+    // what only a running PowerShell would know is not there
+    got.retain(|_, v| !v.contains(UNKNOWN));
     Some(got)
 }
 

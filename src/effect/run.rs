@@ -50,6 +50,9 @@ pub enum End {
     Stays,
 }
 
+/// Characters a command line may have (CreateProcess).
+const LINE_MAX: usize = 32_766;
+
 /// Programs without a console: a shell goes on at once.
 const WINDOWED: &[&str] = &[
     "explorer.exe",
@@ -164,6 +167,16 @@ impl Unit<'_> {
         if self.depth >= DEPTH_MAX {
             self.problems.at(node, format!("commands start each other more than {DEPTH_MAX} deep"));
             return Ok(End::Exits(0, value::NONE));
+        }
+        if self.over(node) {
+            return Ok(End::Exits(0, value::NONE));
+        }
+        if exec.line.len() > LINE_MAX && exec.line.chars().count() > LINE_MAX {
+            self.notes.at(
+                node,
+                format!("a command line is longer than the {LINE_MAX} characters of CreateProcess: it does not start"),
+            );
+            return Ok(End::Exits(206, value::NONE));
         }
         let started = self.start(f, exec, name, node, out)?;
         if !wait && !started.named {
@@ -373,7 +386,7 @@ impl Unit<'_> {
         node: &Node,
         out: &mut Script,
     ) -> Result<End, Split> {
-        let mut locals = Locals { text: got, remote: false, elevated: f.elevated };
+        let mut locals = Locals { text: got, remote: false, lost: false, elevated: f.elevated };
         for (name, text) in
             [("command_line", &exec.line), ("arguments", &args.line), ("image", &exec.token), ("directory", &f.cwd)]
         {
@@ -414,6 +427,7 @@ impl Unit<'_> {
         };
         let target = host.as_ref().map(|t| self.host_of(t));
         locals.remote = target.is_some_and(|t| t != Some(HostSel::Here));
+        locals.lost = target == Some(None);
         frame.locals = Some(Rc::new(locals.clone()));
         for need in &e.needs {
             let elevation = match &need.elevated {
@@ -474,6 +488,13 @@ impl Unit<'_> {
                 self.actions(&frame, &own, out)?;
             }
             _ => self.actions(&frame, &e.does, out)?,
+        }
+        if !e.prints.is_empty() {
+            self.printed.clear();
+            for t in &e.prints {
+                let line = self.text(&frame, t)?;
+                self.printed.extend(line);
+            }
         }
         match &e.exit {
             Exit::Never => Ok(End::Stays),

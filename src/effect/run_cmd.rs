@@ -15,7 +15,7 @@ use crate::world::program::{Attr, Dur, Op, Piece, Script, Slot};
 use crate::yaml::Node;
 
 /// Rounds of a `for` that are played.
-const ROUNDS_MAX: usize = 24;
+const ROUNDS_MAX: usize = 256;
 
 /// Builtins that leave nothing a sensor sees.
 const QUIET: &[&str] = &[
@@ -99,10 +99,27 @@ impl Unit<'_> {
         let mut last = End::Exits(0, value::NONE);
         // a batch file is expanded line by line, so that `set` counts for the lines after it
         for line in logical_lines(text) {
+            if self.over(node) {
+                break;
+            }
             let line = self.cmd_expand(f, &line);
-            last = self.items(f, &cmd::parse(&line), name, node, out)?;
+            last = match self.fits(&line, node) {
+                true => self.items(f, &cmd::parse(&line), name, node, out)?,
+                false => End::Exits(1, value::NONE),
+            };
         }
         Ok(last)
+    }
+
+    /// Whether cmd takes a line of that length.
+    fn fits(&mut self, line: &str, node: &Node) -> bool {
+        let fits = line.len() <= cmd::LINE_MAX || line.chars().count() <= cmd::LINE_MAX;
+        if !fits {
+            let what =
+                format!("a line is longer than the {} characters that cmd.exe takes: it does not run", cmd::LINE_MAX);
+            self.notes.at(node, what);
+        }
+        fits
     }
 
     fn items(
@@ -123,6 +140,9 @@ impl Unit<'_> {
             };
             if !goes {
                 continue;
+            }
+            if self.over(node) {
+                break;
             }
             last = match &item.pipe[..] {
                 [one] => self.cmd_command(f, one, name, node, code, out)?,
@@ -234,14 +254,19 @@ impl Unit<'_> {
                 }
             }
             "set" => {
-                if let Some((k, v)) = rest.trim().trim_matches('"').split_once('=') {
-                    Rc::make_mut(&mut f.env).insert(k.trim().to_uppercase(), v.trim_end_matches('"').to_owned());
+                let (plain, sum) = match strip_prefix_ignore_case(rest.trim_start(), "/a") {
+                    Some(t) => (t, true),
+                    None => (strip_prefix_ignore_case(rest.trim_start(), "/p").map_or(&*rest, |_| ""), false),
+                };
+                if let Some((k, v)) = plain.trim().trim_matches('"').split_once('=') {
+                    let v = v.trim_end_matches('"').trim_start_matches(|c| sum && c == ' ');
+                    f.set(&k.trim().to_uppercase(), v);
                 }
             }
             "call" => {
                 let inner = self.cmd_expand(f, rest.trim_start());
                 let items = cmd::parse(&inner);
-                return if rest.trim_start().starts_with(':') || self.depth > 8 {
+                return if rest.trim_start().starts_with(':') || self.depth > 8 || !self.fits(&inner, node) {
                     Ok(End::Exits(0, value::NONE))
                 } else {
                     self.depth += 1;
@@ -252,6 +277,7 @@ impl Unit<'_> {
             }
             "start" => return self.cmd_start(f, &rest, name, node, out),
             "copy" | "move" | "del" | "erase" | "ren" | "rename" => self.cmd_files(f, &lower, &rest, out)?,
+            "echo" => self.printed = vec![rest.trim().to_owned()],
             q if QUIET.contains(&q) || q.starts_with(':') => {}
             _ => {
                 let exec = external(&s.text);
@@ -411,19 +437,31 @@ impl Unit<'_> {
                 && step != 0
             {
                 let mut i = start;
-                while (step > 0 && i <= end || step < 0 && i >= end) && values.len() < ROUNDS_MAX {
+                while (step > 0 && i <= end || step < 0 && i >= end) && values.len() <= ROUNDS_MAX {
                     values.push(i.to_string());
-                    i += step;
+                    let Some(next) = i.checked_add(step) else { break };
+                    i = next;
                 }
             }
         } else if lower.starts_with("/f") {
-            if let Some(command) = l.list.trim().strip_prefix('\'').and_then(|t| t.strip_suffix('\'')) {
-                let rest = format!(" /c {command}");
-                let line = format!(r"C:\Windows\system32\cmd.exe{rest}");
-                let exec = Exec { line, token: r"C:\Windows\system32\cmd.exe".into(), rest };
-                self.create_process(f, exec, None, true, node, out)?;
+            let quote = if lower.contains("usebackq") { '`' } else { '\'' };
+            let Some(command) = l.list.trim().strip_prefix(quote).and_then(|t| t.strip_suffix(quote)) else {
+                self.notes.at(node, "`for /f` reads a file: what is in it is not known, its body is not played");
+                return Ok(End::Exits(0, value::NONE));
+            };
+            let rest = format!(" /c {command}");
+            let line = format!(r"C:\Windows\system32\cmd.exe{rest}");
+            let exec = Exec { line, token: r"C:\Windows\system32\cmd.exe".into(), rest };
+            self.printed.clear();
+            self.create_process(f, exec, None, true, node, out)?;
+            let lines = std::mem::take(&mut self.printed);
+            if lines.is_empty() {
+                self.notes.at(
+                    node,
+                    format!("`for /f`: what `{}` prints is not known, its body is not played", self.shown(command)),
+                );
             }
-            self.notes.at(node, "`for /f` depends on output: its body is not played");
+            return self.cmd_rounds(f, l, lines.iter().map(|t| cmd::tokens(&l.switches[2..], t)), node, out);
         } else {
             values = l
                 .list
@@ -431,26 +469,46 @@ impl Unit<'_> {
                 .filter(|t| !t.is_empty() && !t.contains(['*', '?']))
                 .map(str::to_owned)
                 .collect();
-            values.truncate(ROUNDS_MAX);
         }
+        if values.len() > ROUNDS_MAX {
+            self.notes.at(node, format!("a `for` goes round more than {ROUNDS_MAX} times: the rest is not played"));
+        }
+        self.cmd_rounds(f, l, values.into_iter().map(|v| vec![v]), node, out)
+    }
+
+    /// The body of a `for`, once for each set of its variables.
+    fn cmd_rounds(
+        &mut self,
+        f: &mut Frame,
+        l: &For,
+        rounds: impl Iterator<Item = Vec<String>>,
+        node: &Node,
+        out: &mut Script,
+    ) -> Result<End, Split> {
         let mut last = End::Exits(0, value::NONE);
-        if self.depth > 8 || l.variable.is_empty() {
-            return Ok(last);
-        }
-        self.depth += 1;
-        for v in values {
-            let body = l.body.replace(&format!("%%{}", l.variable), &v).replace(&format!("%{}", l.variable), &v);
-            let items = cmd::parse(&body);
-            let done = self.items(f, &items, None, node, out);
-            match done {
-                Ok(end) => last = end,
-                Err(split) => {
-                    self.depth -= 1;
-                    return Err(split);
+        let Some(first) = l.variable.chars().next().filter(|_| self.depth <= 8) else { return Ok(last) };
+        for values in rounds.take(ROUNDS_MAX).filter(|v| !v.is_empty()) {
+            if self.over(node) {
+                break;
+            }
+            let mut body = l.body.clone();
+            // `%i`, then `%j` for the second token
+            for (i, v) in values.iter().enumerate() {
+                let Some(name) = char::from_u32(first as u32 + i as u32) else { break };
+                for form in [format!("%%~{name}"), format!("%~{name}"), format!("%%{name}"), format!("%{name}")] {
+                    if body.len() + v.len() * body.matches(&*form).count() <= 4 * cmd::LINE_MAX {
+                        body = body.replace(&form, if form.contains('~') { v.trim_matches('"') } else { v });
+                    }
                 }
             }
+            if !self.fits(&body, node) {
+                break;
+            }
+            self.depth += 1;
+            let done = self.items(f, &cmd::parse(&body), None, node, out);
+            self.depth -= 1;
+            last = done?;
         }
-        self.depth -= 1;
         Ok(last)
     }
 
@@ -523,9 +581,8 @@ impl Unit<'_> {
                 }
             }
             "RANDOM" => {
-                self.randoms += 1;
-                let n = self.randoms;
-                self.holes.put(Piece::Slot(Slot::Num(n, 100, 32_767), vec![]))
+                self.randoms = self.randoms.saturating_add(1);
+                self.holes.fresh(Piece::Slot(Slot::Num(self.randoms, 100, 32_767), vec![]))
             }
             "SYSTEMROOT" | "WINDIR" => r"C:\Windows".into(),
             "SYSTEMDRIVE" | "HOMEDRIVE" => "C:".into(),

@@ -179,12 +179,18 @@ impl Holes {
             Piece::Group(t, fmts) if fmts.is_empty() => return self.text(&t),
             p => p,
         };
-        let i = self.0.iter().position(|p| *p == piece).unwrap_or_else(|| {
-            self.0.push(piece);
-            self.0.len() - 1
-        });
+        match self.0.iter().position(|p| *p == piece) {
+            Some(i) => hole(i),
+            None => self.fresh(piece),
+        }
+    }
+    /// As [`Holes::put`], for a piece that no other equals.
+    pub fn fresh(&mut self, piece: Piece) -> String {
         // a unit with more holes than the plane has room for repeats the last one rather than fail
-        char::from_u32(HOLE_FIRST + (i as u32).min(HOLES_MAX)).map_or_else(String::new, String::from)
+        if self.0.len() <= HOLES_MAX as usize {
+            self.0.push(piece);
+        }
+        hole(self.0.len() - 1)
     }
     /// A template as text with holes.
     pub fn text(&mut self, tpl: &Tpl) -> String {
@@ -222,6 +228,10 @@ impl Holes {
             _ => None,
         }
     }
+}
+
+fn hole(i: usize) -> String {
+    char::from_u32(HOLE_FIRST + i as u32).map_or_else(String::new, String::from)
 }
 
 /// True for a character that stands for a hole.

@@ -41,6 +41,8 @@ pub struct Effect {
     pub does: Vec<Action>,
     /// How it ends.
     pub exit: Exit,
+    /// Lines it prints, for those who read them (`for /f`).
+    pub prints: Vec<Template>,
     /// Its own tests.
     pub tests: Vec<Test>,
     /// Why it leaves little.
@@ -177,6 +179,7 @@ impl Effect {
             needs: vec![],
             does: vec![],
             exit: Exit::Ends(0, Wait::Known(value::ms(15, 90))),
+            prints: vec![],
             tests: vec![],
             why: f.take("why").and_then(|n| n.text(p, "`why`")).map(str::to_owned),
             node: node.clone(),
@@ -203,6 +206,9 @@ impl Effect {
         }
         if let Some(n) = f.take("exit") {
             e.exit = exit(n, p).unwrap_or(e.exit);
+        }
+        for n in f.take("prints").map_or(&[][..], |n| n.items()) {
+            e.prints.extend(Template::read(n, p, "a printed line"));
         }
         for n in f.take("tests").map_or(&[][..], |n| n.items()) {
             e.tests.extend(test(n, p));
@@ -285,7 +291,7 @@ impl Effect {
                 }
                 (Ok(n), _) => Key::Position(n),
                 (_, Some(n)) => Key::From(n),
-                _ => Key::Option(key.to_lowercase()),
+                _ => Key::Option(key.to_owned()),
             };
             self.take.push((key, name.to_owned()));
         }
@@ -383,6 +389,7 @@ impl Effect {
             }
         }
         self.on.iter().for_each(|t| look.text(t, false));
+        self.prints.iter().for_each(|t| look.text(t, false));
         for n in &self.needs {
             look.cond(&n.elevated.clone().flatten());
             look.cond(&n.that);
@@ -426,8 +433,8 @@ impl Check<'_> {
         let mut asked = vec![];
         c.iter().for_each(|c| c.names(&mut asked));
         for n in asked {
-            if !self.names.contains(&n) && !matches!(&*n, "elevated" | "remote") {
-                let all = self.names.iter().map(|n| &**n).chain(["elevated", "remote"]);
+            if !self.names.contains(&n) && !matches!(&*n, "elevated" | "remote" | "reachable") {
+                let all = self.names.iter().map(|n| &**n).chain(["elevated", "remote", "reachable"]);
                 self.p.unknown(self.node, "capture in a condition", &n, all);
             }
         }
@@ -547,6 +554,7 @@ fn leafs(f: &Fields<'_>, name: &'static str, p: &mut Problems) -> Vec<Leaf> {
 pub fn leaf_fields(kind: Kind) -> Vec<&'static str> {
     let extra: &[&str] = match kind {
         Kind::ProcessStart => &["program", "command_line", "path"],
+        Kind::ProcessAccess => &["target"],
         Kind::NetworkConnect => &["host", "port"],
         Kind::LogonStart | Kind::LogonFail => &["type"],
         Kind::ProcessEnd => &["code"],

@@ -654,6 +654,14 @@ impl State {
         }
         let by = self.find(t.host, by, t.inst.id, &t.regs);
         let Some(proc) = self.proc(by).copied() else { return };
+        // what a program loads when it starts is not loaded again
+        if let (Kind::ImageLoad, [(Field::DllPath, tpl)]) = (kind, args) {
+            let path = self.filled(t, tpl).to_ascii_lowercase();
+            let module = if path.contains('\\') { None } else { self.shared().habits.module(&path) };
+            if module.is_some_and(|m| self.image(proc.snap.image).modules.iter().any(|x| x.0 == m)) {
+                return;
+            }
+        }
         let i = self.fact(kind, t.host, self.now, &proc.snap, tag);
         self.facts.get_mut(i).parent = super::proc::parent_snap(&proc.parent);
         let mut buf = self.text();
@@ -721,10 +729,42 @@ impl State {
                     f.extra.push((Field::SourcePort, Val::Uint(port as u64)));
                 }
             }
+            // who asked for it stands in the record, not the service that did it
+            Kind::ServiceCreate
+            | Kind::ServiceChange
+            | Kind::TaskCreate
+            | Kind::TaskUpdate
+            | Kind::TaskDelete
+            | Kind::TaskEnable
+            | Kind::TaskDisable
+            | Kind::LogClear
+            | Kind::AccountCreate
+            | Kind::AccountChange
+            | Kind::AccountDelete
+            | Kind::AccountEnable
+            | Kind::AccountDisable
+            | Kind::PasswordReset
+            | Kind::GroupAdd
+            | Kind::GroupRemove => {
+                self.named_target(i);
+                let f = self.facts.get_mut(i);
+                if f.proc.account != t.account {
+                    (f.subject, f.subject_luid) = (t.account, t.luid);
+                }
+            }
             Kind::ScriptBlock => {
                 let draw = f.draw;
                 let id = random_guid(draw, mix(draw, purpose("script")));
                 self.facts.get_mut(i).extra.push((Field::ScriptId, Val::Guid(id)));
+            }
+            // one host and one runspace per process
+            Kind::ScriptCommand => {
+                let seed = mix(f.proc.key, f.proc.start.0 as u64);
+                let host = random_guid(seed, mix(seed, purpose("powershell host")));
+                let runspace = random_guid(seed, mix(seed, purpose("powershell runspace")));
+                let extra = &mut self.facts.get_mut(i).extra;
+                extra.push((Field::ScriptHostId, Val::Guid(host)));
+                extra.push((Field::ScriptRunspaceId, Val::Guid(runspace)));
             }
             // the run and its end are told by one task: they share its seed
             Kind::TaskRun | Kind::TaskEnd => {
