@@ -377,6 +377,7 @@ fields! {
     AgentId, "agent.id", Guid, "id of the collecting agent on this host (Winlogbeat)";
     AgentEphemeralId, "agent.ephemeral_id", Guid, "id of this start of the collecting agent";
     HostSchedulePid, "host.schedule.pid", Uint, "pid of the service host of Schedule";
+    TimeTick, "time.tick", Time, "time.event by the clock that the kernel advances with its timer: steps of 15.625 ms, finer while a program asks for it";
     HostLsassPid, "host.lsass.pid", Uint, "pid of lsass.exe";
     HostServicesPid, "host.services.pid", Uint, "pid of services.exe";
     HostLsmPid, "host.lsm.pid", Uint, "pid of the service host of LSM";

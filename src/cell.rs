@@ -300,7 +300,7 @@ impl Cell {
     /// Ends benign life, so that only what is tried makes records.
     pub fn still(&mut self) {
         use crate::world::state::What;
-        self.state.queue.retain(|e| !matches!(e.0.what, What::Noise(_) | What::Habit(_)));
+        self.state.queue.retain(|e| !matches!(e.0.what, What::Noise(_) | What::Habit(_) | What::Timer(..)));
     }
 
     /// Lets a background entry run once on a host, now: the records it brings at once, per feed; none where its program

@@ -172,6 +172,9 @@ pub struct Event {
     pub product: Arc<Product>,
     /// From the event to the sensor's writing.
     pub write_after: Delay,
+    /// It goes through the source's own queue: what happened first is written first. Events with a `write_after` of
+    /// their own do not.
+    pub in_turn: bool,
     /// Process and thread that write it.
     pub execution: Option<(Expr, Expr)>,
     /// Account that writes it.

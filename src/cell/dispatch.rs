@@ -3,7 +3,7 @@
 use crate::activity::Kind;
 use crate::cell::collect::{agent_delay, away, leaves};
 use crate::cell::{Cell, Collect, Pending, Plan};
-use crate::rng::{Rng, purpose};
+use crate::rng::{Rng, mix, purpose};
 use crate::source::Delay;
 use crate::time::{SLICE, Span, Time};
 use crate::world::atlas::HostId;
@@ -95,7 +95,11 @@ impl Cell {
         let f = self.state.facts.get(i);
         let source = &plan.feeds[feed].source;
         let Some(e) = source.events_for(f.kind).first() else { return Span::ZERO };
-        let d = delay(source.event(*e).write_after, f.draw, e.0);
+        let event = source.event(*e);
+        let d = match event.in_turn {
+            true => queue_delay(event.write_after, self.state.host_id(f.host), feed, f.time),
+            false => delay(event.write_after, f.draw, e.0),
+        };
         let lead = Span(self.scratch.leads[feed] * SLICE.0);
         let collect = lead + agent_delay(self.state.host_id(f.host).0 as u64);
         Span((f.time.0 - (release.0 - d.0 - collect.0)).max(0))
@@ -143,7 +147,12 @@ impl Cell {
                     continue;
                 }
                 let f = self.state.facts.get(i);
-                let mut write = f.time + delay(feed.source.event(*e).write_after, f.draw, e.0);
+                let event = feed.source.event(*e);
+                let late = match event.in_turn {
+                    true => queue_delay(event.write_after, id, feed_index, f.time),
+                    false => delay(event.write_after, f.draw, e.0),
+                };
+                let mut write = f.time + late;
                 let mut release = self.released(plan, feed_index, host, write);
                 match driver {
                     Some((d, at)) if d == feed_index && !forced => {
@@ -195,4 +204,18 @@ fn delay(d: Delay, draw: u64, event: u16) -> Span {
             Span(rng.lognormal(median.0 as f64, p99.0 as f64).min(2.0 * p99.0 as f64) as i64)
         }
     }
+}
+
+/// How long a sensor's queue takes at an instant. It is read in bursts, so its delay swells and sinks from one knot to
+/// the next; it never sinks faster than time goes by: what happened first is written first.
+fn queue_delay(d: Delay, host: HostId, feed: usize, t: Time) -> Span {
+    let Delay::LogNormal { median, p99 } = d else { return delay(d, mix(host.0 as u64, t.0 as u64), feed as u16) };
+    let knots = p99.0.max(1) * 3 / 2;
+    let k = t.0.div_euclid(knots);
+    let at = |k: i64| {
+        let mut rng = Rng::of(host.0 as u64, mix(k as u64, feed as u64), purpose("queue"));
+        rng.lognormal(median.0 as f64, p99.0 as f64).min(knots as f64 * 0.95)
+    };
+    let (a, b) = (at(k), at(k + 1));
+    Span((a + (b - a) * (t.0.rem_euclid(knots) as f64 / knots as f64)) as i64)
 }

@@ -195,8 +195,11 @@ impl Measured {
         order.sort_unstable();
         let mut plans = vec![];
         for (own, s) in order {
+            // a timer that fires more often is none
+            let random = |e: &usize| plan.shared.library.background[*e].every.is_none();
             let usable: Vec<u32> = entries
                 .clone()
+                .filter(random)
                 .filter(|e| if own { alone(*e, s) } else { self.yields.all[*e][s] > 0.0 })
                 .map(|e| e as u32)
                 .collect();

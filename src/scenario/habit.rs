@@ -171,7 +171,7 @@ pub(super) fn background(u: &mut Unit<'_>, b: &BackgroundDoc) {
     let mut sum = BTreeMap::new();
     yields(u.library, script, 1.0, &mut sum, 0);
     let yields = sum.into_iter().map(|(k, n)| (k, n as f32)).collect();
-    u.library.background.push(Background { by, per_hour: b.per_hour, script, yields });
+    u.library.background.push(Background { by, per_hour: b.per_hour, every: b.every, script, yields });
 }
 
 /// Activities a script makes on average, by kind.

@@ -115,6 +115,8 @@ pub struct BackgroundDoc {
     pub by: Template,
     /// Times an hour.
     pub per_hour: f64,
+    /// A timer's period, when it keeps one.
+    pub every: Option<Span>,
     /// What.
     pub does: Vec<Action>,
     /// Where it was written.
@@ -322,11 +324,22 @@ impl BackgroundDoc {
     pub fn read(node: &Node, p: &mut Problems) -> Option<BackgroundDoc> {
         let f = node.fields(p, "an entry of background")?;
         let by = f.need(p, "by").and_then(|n| Template::read(n, p, "`by`"));
-        let per_hour = f.need(p, "per_hour").and_then(|n| rate(n, p, "`per_hour`"));
+        let every = f.take("every").and_then(|n| {
+            let s = n.span(p, "`every`")?;
+            if s.0 < 1_000_000_000 {
+                p.at(n, "`every` must be at least 1s");
+                return None;
+            }
+            Some(s)
+        });
+        let per_hour = match every {
+            Some(s) => Some(3.6e12 / s.0 as f64),
+            None => f.need(p, "per_hour").and_then(|n| rate(n, p, "`per_hour`")),
+        };
         let does = f.need(p, "do").map(|n| action::actions(n, p)).unwrap_or_default();
         f.take("description");
         f.finish(p);
-        Some(BackgroundDoc { by: by?, per_hour: per_hour?, does, node: node.clone() })
+        Some(BackgroundDoc { by: by?, per_hour: per_hour?, every, does, node: node.clone() })
     }
 }
 

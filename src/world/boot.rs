@@ -93,12 +93,6 @@ impl State {
     }
 }
 
-/// Logon ids that a machine has handed out by an instant: they grow by more than any run hands out, so that a later run
-/// begins above an earlier one; after two months they begin again, as they do with a boot.
-fn of_clock(now: Time) -> u64 {
-    now.second().rem_euclid(60 * 86_400) as u64 * 0x180
-}
-
 /// A host as it stands some time after its boot.
 fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     let atlas = &shared.atlas;
@@ -111,7 +105,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         id,
         booted: a.booted,
         boot_id: a.boot_id.max(least.0),
-        luid: least.1.max(0x2_0000 + of_clock(now)),
+        luid: 0x1_0000,
         rng: Rng::of(shared.seed, id.0 as u64, purpose("life")),
         ports: [rng.below(16_384) as u16, rng.below(16_384) as u16],
         on: true,
@@ -132,7 +126,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         Time((now - back).0.max((a.booted + Span::s(90)).0))
     });
     for account in [AccountId::UMFD_0, AccountId::UMFD_1, AccountId::DWM_1] {
-        let luid = h.new_luid();
+        h.luid += 0x13 + rng.below(0x1400);
+        let luid = h.luid;
         let terminal = u8::from(account != AccountId::UMFD_0);
         h.sessions.push(Session {
             luid,
@@ -144,10 +139,9 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         });
     }
     if let (Some(owner), Some(since)) = (a.owner, owner_since) {
-        // a boot of days ago has handed out many LUIDs
-        h.luid += 0x10_0000 + rng.below(0x300_0000);
         let admin = atlas.account(owner).local_admin;
-        let (full, limited) = (h.new_luid(), if admin { h.new_luid() } else { 0 });
+        h.luid = h.luid.max(least.1);
+        let (full, limited) = (h.new_luid(since), if admin { h.new_luid(since) } else { 0 });
         let s = |luid, linked, elevated| Session {
             luid,
             linked,
@@ -191,7 +185,13 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         let owner_level = if account.0 >= AccountId::FIRST { Level::Medium } else { Level::System };
         let pid = match i {
             0 => 4,
-            _ if i < 12 => 4 * (22 + i as u32 * 14 + rng.below(13) as u32),
+            _ if i < 14 => {
+                let mut n = 22 + i as u32 * 14 + rng.below(13) as u32;
+                while crate::world::host::is_thread(id, n) || h.procs.iter().any(|p| p.snap.pid == 4 * n) {
+                    n += 1;
+                }
+                4 * n
+            }
             _ => h.new_pid(),
         };
         let pid = if h.procs.iter().any(|p| p.alive && p.snap.pid == pid) { h.new_pid() } else { pid };
@@ -257,9 +257,9 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     // processes started and gone since boot: a few a minute
     let minutes = ((now - a.booted).0 / 60_000_000_000).max(1) as u64;
     h.sequence += minutes * (2 + mix(shared.seed, id.0 as u64) % 3);
-    h.luid += minutes * 0x600;
     if least.0 == 0 {
         h.sequence += now.second().rem_euclid(30 * 86_400) as u64 / 10;
     }
+    h.luid = h.luid.max(least.1);
     h
 }

@@ -67,6 +67,8 @@ pub struct Noise {
     pub cumulative: Vec<u32>,
     /// Runs an hour of all together.
     pub per_hour: f64,
+    /// Entries that keep time.
+    pub timers: Vec<u32>,
 }
 
 /// One of two runs comes at once after another: activity is self-exciting.
@@ -177,6 +179,10 @@ impl Index {
                 _ => 1,
             };
             if count == 0 {
+                continue;
+            }
+            if b.every.is_some() {
+                n.timers.push(i as u32);
                 continue;
             }
             let per_hour = b.per_hour * count as f64;
@@ -352,6 +358,25 @@ impl State {
             rng.exponential(Span((long * 1e9) as i64)).as_secs_f64()
         };
         self.at(self.now + Span((gap * 1e9) as i64 + 1), What::Noise(host));
+    }
+
+    /// A timer of a program fires, and is set again. The first time only sets it: each host's timers have been running
+    /// since some moment of their own.
+    pub(super) fn next_timer(&mut self, host: u32, entry: u32, first: bool) {
+        let shared = self.shared().clone();
+        let Some(every) = shared.library.background[entry as usize].every else { return };
+        let id = self.host_id(host).0 as u64;
+        if first {
+            let phase = Rng::of(shared.seed, id, purpose("timer") ^ entry as u64).below(every.0 as u64);
+            return self.at(self.now + Span(phase as i64), What::Timer(host, entry));
+        }
+        let mut rng = self.hosts[host as usize].rng.fork(self.n ^ purpose("timer"));
+        if self.hosts[host as usize].up() {
+            self.background(host, entry, rng.u64());
+        }
+        // timers are coalesced with others: they fire a little late, and count from there
+        let late = Span(rng.exponential(Span((every.0 / 300).clamp(2_000_000, 900_000_000))).0);
+        self.at(self.now + every + late, What::Timer(host, entry));
     }
 
     /// Runs a background entry on a host. False when the program it belongs to does not run there.

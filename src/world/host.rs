@@ -199,17 +199,25 @@ impl Host {
     pub fn new_pid(&mut self) -> u32 {
         loop {
             let wide = if self.rng.chance(0.85) { 3_000 } else { 7_500 };
-            let pid = 4 * (200 + self.rng.below(wide) as u32);
-            if !self.recent.contains(&pid) && !self.procs.iter().any(|p| p.alive && p.snap.pid == pid) {
+            let n = 200 + self.rng.below(wide) as u32;
+            let pid = 4 * n;
+            if !is_thread(self.id, n)
+                && !self.recent.contains(&pid)
+                && !self.procs.iter().any(|p| p.alive && p.snap.pid == pid)
+            {
                 self.recent.rotate_right(1);
                 self.recent[0] = pid;
                 return pid;
             }
         }
     }
-    /// A new LUID: a counter that other kernel objects advance as well.
-    pub fn new_luid(&mut self) -> u64 {
-        self.luid += 0x400 + self.rng.below(0x9000);
+    /// A new LUID: a counter since boot that tokens and other kernel objects advance as well. Recorded on one controller:
+    /// steps of 20 to 50 within a burst of logons, some 6,000 in the 23 quiet seconds after it.
+    pub fn new_luid(&mut self, now: Time) -> u64 {
+        // a run that knows nothing of an earlier one begins above it: quiet time counts by the clock
+        let own = mix(self.id.0 as u64, purpose("luid")) % 0x400_0000;
+        let quiet = 0x2_0000 + own + now.second().rem_euclid(60 * 86_400) as u64 * 0x180;
+        self.luid = self.luid.max(quiet) + 0x13 + self.rng.below(0x2c);
         self.luid
     }
     /// The next process key.
@@ -265,6 +273,31 @@ impl Host {
             .rem_euclid(3_600_000_000_000 * atlas.clock_drift_ppb.unsigned_abs().max(1) as i128 / 1_000_000_000 + 1);
         t + atlas.clock_offset + Span(saw as i64)
     }
+}
+
+impl Host {
+    /// What the kernel's coarse clock shows at an instant: the host's clock as of its last timer interrupt. Interrupts come
+    /// every 15.625 ms, more often while some program has asked for it (recorded: 98 of 100 registry, image and access
+    /// times on that grid, process starts and connections off it).
+    pub fn tick(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
+        const WINDOW: i64 = 20_000_000_000;
+        let c = self.clock(atlas, t).0;
+        let machine = mix(atlas.machine_part as u64, self.boot_id as u64);
+        let step = match mix(machine, c.div_euclid(WINDOW) as u64) % 100 {
+            0..=5 => 1_000_000,
+            6..=8 => 3_906_250,
+            9..=11 => 7_812_500,
+            _ => 15_625_000,
+        };
+        let phase = (machine % 15_625_000) as i64;
+        Time((c - phase).div_euclid(step) * step + phase)
+    }
+}
+
+/// Process and thread ids come from one table: whether a number of it (an id over four) is a thread's on this host, so
+/// that no thread ever has the id of a process.
+pub fn is_thread(host: HostId, n: u32) -> bool {
+    mix(host.0 as u64 ^ purpose("ids"), n as u64) & 1 == 0
 }
 
 #[cfg(test)]

@@ -78,8 +78,12 @@ impl State {
     }
 
     /// Sends a logon on its way: the domain controller sees its tickets first, then the host itself.
-    pub fn ask_logon(&mut self, l: LogOn) {
+    pub fn ask_logon(&mut self, mut l: LogOn) {
         let client = l.from.map_or(l.host, |(h, _)| h);
+        // over the network SYSTEM is its machine
+        if l.logon_type == 3 && matches!(l.account, AccountId::SYSTEM | AccountId::NETWORK_SERVICE) {
+            l.account = self.atlas().host(client).account;
+        }
         let c = self.atlas().host(client);
         let (dc, ip) = (c.dc, c.ip);
         let domain = !matches!(self.atlas().account(l.account).kind, AccountKind::WellKnown | AccountKind::Local);
@@ -306,6 +310,65 @@ impl State {
         self.done(i);
     }
 
+    /// The groups of a token in the order Windows lists them (recorded in 4627): the account's primary group, aliases of the
+    /// machine, how it came, the domain's groups, the integrity level.
+    fn token_groups(&self, account: AccountId, logon_type: u8, elevated: bool) -> String {
+        let a = self.atlas().account(account);
+        let forest = &self.atlas().forest.sid;
+        let mut groups: Vec<String> = vec![];
+        let add = |groups: &mut Vec<String>, list: &[&str]| groups.extend(list.iter().map(|s| (*s).to_owned()));
+        if account == AccountId::SYSTEM {
+            add(&mut groups, &["S-1-5-32-544", "S-1-1-0", "S-1-5-11", "S-1-16-16384"]);
+            return groups.join("\n");
+        }
+        let machine = a.kind == AccountKind::Machine;
+        if matches!(a.kind, AccountKind::WellKnown) {
+            add(
+                &mut groups,
+                &["S-1-16-16384", "S-1-1-0", "S-1-5-32-545", "S-1-5-6", "S-1-2-1", "S-1-5-11", "S-1-5-15"],
+            );
+            return groups.join("\n");
+        }
+        let primary = match a.kind {
+            AccountKind::Machine => format!("{forest}-515"),
+            AccountKind::Local => "S-1-5-32-545".to_owned(),
+            _ => format!("{forest}-513"),
+        };
+        groups.push(primary.clone());
+        add(&mut groups, &["S-1-1-0", "S-1-5-32-545"]);
+        if elevated && !machine {
+            add(&mut groups, &["S-1-5-32-544"]);
+        }
+        add(
+            &mut groups,
+            match logon_type {
+                3 => &["S-1-5-2"],
+                4 => &["S-1-5-3"],
+                5 => &["S-1-5-6"],
+                10 => &["S-1-5-14", "S-1-5-4"],
+                _ => &["S-1-5-4"],
+            },
+        );
+        add(&mut groups, &["S-1-5-11", "S-1-5-15"]);
+        if matches!(logon_type, 2 | 10 | 11) {
+            add(&mut groups, &["S-1-2-0"]);
+        }
+        groups
+            .extend(a.groups.iter().filter(|g| ***g != *primary && g.starts_with("S-1-5-21-")).map(|g| g.to_string()));
+        add(&mut groups, &["S-1-18-1"]);
+        add(
+            &mut groups,
+            &[match (machine, elevated) {
+                (true, true) => "S-1-16-16384",
+                (true, false) => "S-1-16-8448",
+                (false, true) => "S-1-16-12288",
+                (false, false) => "S-1-16-8192",
+            }],
+        );
+        groups.dedup();
+        groups.join("\n")
+    }
+
     /// An account logs on to a host of ours, or fails to.
     pub(super) fn log_on(&mut self, l: LogOn) {
         let Some(host) = self.local(l.host) else { return };
@@ -345,10 +408,16 @@ impl State {
             return self.logon_failed(host, &l, &style, caller, ip, port, &workstation, tag);
         }
         let now = self.now;
+        // a service that starts logs on anew, into the session that its account has since boot
+        if let Some(s) = self.fixed_session(host, l.account).filter(|_| l.logon_type == 5) {
+            self.session_facts(host, &l, &style, &caller, &s, ip, port, "-", tag);
+            return;
+        }
         let account = self.atlas().account(l.account);
         let admin = matches!(account.kind, AccountKind::Admin | AccountKind::BuiltIn)
             || (account.local_admin && account.host == Some(l.host));
-        let machine = account.kind == AccountKind::Machine;
+        // a machine has rights on itself; elsewhere it is one of many
+        let own = account.kind == AccountKind::Machine && account.host == Some(l.host);
         let pair = admin && matches!(l.logon_type, 2 | 10 | 11) && account.kind != AccountKind::BuiltIn;
         let terminal = match l.logon_type {
             2 | 7 | 11 => 1,
@@ -360,8 +429,8 @@ impl State {
             _ => 0,
         };
         let h = &mut self.hosts[host as usize];
-        let luid = h.new_luid();
-        let linked = if pair { h.new_luid() } else { 0 };
+        let luid = h.new_luid(now);
+        let linked = if pair { h.new_luid(now) } else { 0 };
         // Windows opens the elevated session first, then the limited one, both with their links
         let sessions = [
             Some(Session {
@@ -371,7 +440,7 @@ impl State {
                 start: now,
                 logon_type: l.logon_type,
                 terminal,
-                elevated: admin || machine,
+                elevated: admin || own,
                 tag,
                 from: ip.map(|ip| (ip, port)),
             }),
@@ -398,6 +467,11 @@ impl State {
         }
     }
 
+    /// The session of SYSTEM, LOCAL SERVICE or NETWORK SERVICE.
+    fn fixed_session(&self, host: u32, account: AccountId) -> Option<Session> {
+        self.hosts[host as usize].sessions.iter().take(3).find(|s| s.account == account).copied()
+    }
+
     fn session_facts(
         &mut self,
         host: u32,
@@ -411,18 +485,24 @@ impl State {
         tag: u32,
     ) {
         let mut time = self.now;
+        if l.logon_type == 3 {
+            self.privileges(host, l, s, time, tag);
+        }
         if self.wants(Kind::LogonStart) {
             let f = self.logon_fact(Kind::LogonStart, host, l, style, caller, ip, port, workstation, tag);
-            let guid = if style.package == "Kerberos" || (style.package == "Negotiate" && !l.ntlm && l.logon_type != 5)
-            {
-                l.guid
-            } else {
-                [0; 16]
+            // of a linked pair only the elevated session has the ticket's (recorded, types 2, 7 and 10)
+            let negotiated = style.package == "Negotiate" && !l.ntlm && !matches!(l.logon_type, 5 | 11);
+            let domain = !matches!(self.atlas().account(l.account).kind, AccountKind::WellKnown | AccountKind::Local);
+            let guid = match style.package == "Kerberos" || negotiated && domain && (s.linked == 0 || s.elevated) {
+                true => l.guid,
+                false => [0; 16],
             };
             let f = self.facts.get_mut(f);
             f.extra.push((Field::LogonId, Val::Uint(s.luid)));
             f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
-            f.extra.push((Field::LogonElevated, Val::Bool(s.elevated)));
+            // a token that is not split counts as elevated (recorded: 302 of 302 Kerberos network logons)
+            let whole = l.logon_type == 3 && !l.ntlm;
+            f.extra.push((Field::LogonElevated, Val::Bool(s.elevated || whole)));
             f.extra.push((Field::LogonVirtual, Val::Bool(false)));
             f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
             f.extra.push((Field::LogonGuid, Val::Guid(guid)));
@@ -431,18 +511,7 @@ impl State {
         let blank = Snap { account: l.account, luid: s.luid, ..Snap::default() };
         if self.wants(Kind::LogonGroups) {
             time = time + Span::us(60);
-            let mut groups: Vec<String> = ["S-1-1-0", "S-1-5-32-545"].map(String::from).to_vec();
-            let extra = match l.logon_type {
-                3 => "S-1-5-2",
-                10 => "S-1-5-14",
-                _ => "S-1-5-4",
-            };
-            if s.elevated {
-                groups.push("S-1-5-32-544".into());
-            }
-            groups.extend([extra, "S-1-5-11", "S-1-5-15"].map(String::from));
-            groups.extend(self.atlas().account(l.account).groups.iter().map(|g| g.to_string()));
-            let text = groups.join("\n");
+            let text = self.token_groups(l.account, l.logon_type, s.elevated);
             let id = self.texts.keep(&text);
             let i = self.fact(Kind::LogonGroups, host, time, &blank, tag);
             let f = self.facts.get_mut(i);
@@ -454,18 +523,29 @@ impl State {
             f.extra.push((Field::LogonGroups, Val::Text(id)));
             self.done(i);
         }
-        if s.elevated && self.wants(Kind::LogonPrivileges) {
-            time = time + Span::us(90);
-            let i = self.fact(Kind::LogonPrivileges, host, time, &blank, tag);
-            let text = self.texts.keep(
-                "SeSecurityPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeTakeOwnershipPrivilege\nSeDebugPrivilege\nSeSystemEnvironmentPrivilege\nSeLoadDriverPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege",
-            );
-            let f = self.facts.get_mut(i);
-            f.subject = l.account;
-            f.subject_luid = s.luid;
-            f.extra.push((Field::LogonPrivileges, Val::Text(text)));
-            self.done(i);
+        if l.logon_type != 3 {
+            self.privileges(host, l, s, time + Span::us(90), tag);
         }
+    }
+
+    /// The rights of a privileged session (4672). Those of a network logon are reported before the logon itself, all others'
+    /// behind it (recorded).
+    fn privileges(&mut self, host: u32, l: &LogOn, s: &Session, time: crate::time::Time, tag: u32) {
+        if !s.elevated || !self.wants(Kind::LogonPrivileges) {
+            return;
+        }
+        let blank = Snap { account: l.account, luid: s.luid, ..Snap::default() };
+        let i = self.fact(Kind::LogonPrivileges, host, time, &blank, tag);
+        let text = self.texts.keep(match l.account {
+            AccountId::SYSTEM => SYSTEM_PRIVILEGES,
+            AccountId::LOCAL_SERVICE | AccountId::NETWORK_SERVICE => SERVICE_PRIVILEGES,
+            _ => ADMIN_PRIVILEGES,
+        });
+        let f = self.facts.get_mut(i);
+        f.subject = l.account;
+        f.subject_luid = s.luid;
+        f.extra.push((Field::LogonPrivileges, Val::Text(text)));
+        self.done(i);
     }
 
     fn logon_fact(
@@ -567,6 +647,13 @@ impl State {
         self.done(i);
     }
 }
+
+/// What 4672 lists for SYSTEM, recorded.
+const SYSTEM_PRIVILEGES: &str = "SeAssignPrimaryTokenPrivilege\nSeTcbPrivilege\nSeSecurityPrivilege\nSeTakeOwnershipPrivilege\nSeLoadDriverPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeDebugPrivilege\nSeAuditPrivilege\nSeSystemEnvironmentPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege";
+/// What it lists for LOCAL SERVICE and NETWORK SERVICE.
+const SERVICE_PRIVILEGES: &str = "SeAssignPrimaryTokenPrivilege\nSeAuditPrivilege\nSeImpersonatePrivilege";
+/// What it lists for an administrator.
+const ADMIN_PRIVILEGES: &str = "SeSecurityPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeTakeOwnershipPrivilege\nSeDebugPrivilege\nSeSystemEnvironmentPrivilege\nSeLoadDriverPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege";
 
 enum By {
     Lsass,

@@ -662,7 +662,15 @@ impl State {
                 return;
             }
         }
+        let key = (Field::ObjectType, Tpl::lit("Key"));
+        let before = match kind {
+            Kind::HandleRequest if args.contains(&key) => self.audited_copy(t.host, &proc.snap, tag),
+            _ => None,
+        };
         let i = self.fact(kind, t.host, self.now, &proc.snap, tag);
+        if let Some(draw) = before {
+            self.facts.get_mut(i).draw = draw;
+        }
         self.facts.get_mut(i).parent = super::proc::parent_snap(&proc.parent);
         let mut buf = self.text();
         for (field, tpl) in args {
@@ -682,6 +690,30 @@ impl State {
         self.text_back(buf);
         self.complete(i, t);
         self.done(i);
+    }
+
+    /// To audit the opening of a key the kernel copies the handle into its own table and closes the copy, before the
+    /// request itself is written: 4690, 4658, 4656, 4663, 4658 (recorded for nine of ten openings). Returns the draw that
+    /// gives the handle.
+    fn audited_copy(&mut self, host: u32, by: &Snap, tag: u32) -> Option<u64> {
+        if !self.wants(Kind::HandleDuplicate) && !self.wants(Kind::HandleClose) {
+            return None;
+        }
+        let i = self.fact(Kind::HandleDuplicate, host, self.now, by, tag);
+        let f = self.facts.get_mut(i);
+        f.target = Snap { pid: 4, ..Snap::default() };
+        let draw = f.draw;
+        let kind = Val::Text(self.texts.keep("Key"));
+        self.facts.get_mut(i).extra.push((Field::ObjectType, kind));
+        self.done(i);
+        let i = self.fact(Kind::HandleClose, host, self.now, by, tag);
+        let kind = Val::Text(self.texts.keep("Key"));
+        let f = self.facts.get_mut(i);
+        f.draw = draw;
+        f.extra.push((Field::HandleId, Val::Uint(super::view::copied_handle(draw))));
+        f.extra.push((Field::ObjectType, kind));
+        self.done(i);
+        Some(draw)
     }
 
     /// Adds what follows from the arguments of a fact: full registry path, module, creation time, accounts.
@@ -729,42 +761,10 @@ impl State {
                     f.extra.push((Field::SourcePort, Val::Uint(port as u64)));
                 }
             }
-            // who asked for it stands in the record, not the service that did it
-            Kind::ServiceCreate
-            | Kind::ServiceChange
-            | Kind::TaskCreate
-            | Kind::TaskUpdate
-            | Kind::TaskDelete
-            | Kind::TaskEnable
-            | Kind::TaskDisable
-            | Kind::LogClear
-            | Kind::AccountCreate
-            | Kind::AccountChange
-            | Kind::AccountDelete
-            | Kind::AccountEnable
-            | Kind::AccountDisable
-            | Kind::PasswordReset
-            | Kind::GroupAdd
-            | Kind::GroupRemove => {
-                self.named_target(i);
-                let f = self.facts.get_mut(i);
-                if f.proc.account != t.account {
-                    (f.subject, f.subject_luid) = (t.account, t.luid);
-                }
-            }
             Kind::ScriptBlock => {
                 let draw = f.draw;
                 let id = random_guid(draw, mix(draw, purpose("script")));
                 self.facts.get_mut(i).extra.push((Field::ScriptId, Val::Guid(id)));
-            }
-            // one host and one runspace per process
-            Kind::ScriptCommand => {
-                let seed = mix(f.proc.key, f.proc.start.0 as u64);
-                let host = random_guid(seed, mix(seed, purpose("powershell host")));
-                let runspace = random_guid(seed, mix(seed, purpose("powershell runspace")));
-                let extra = &mut self.facts.get_mut(i).extra;
-                extra.push((Field::ScriptHostId, Val::Guid(host)));
-                extra.push((Field::ScriptRunspaceId, Val::Guid(runspace)));
             }
             // the run and its end are told by one task: they share its seed
             Kind::TaskRun | Kind::TaskEnd => {

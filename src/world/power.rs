@@ -51,9 +51,9 @@ impl State {
                 let t = self.tasks[*t as usize].as_ref()?;
                 (t.host, t.inst.attack || t.tag != 0)
             }
-            What::End(p, _) => (p.host, self.proc(*p).is_some_and(|p| p.tag != 0)),
+            What::End(p, _) | What::Console(p) => (p.host, self.proc(*p).is_some_and(|p| p.tag != 0)),
             What::LogOff(host, _) => (*host, false),
-            What::Habit(_) | What::Noise(_) | What::Mail(_) => return None,
+            What::Habit(_) | What::Noise(_) | What::Timer(..) | What::Mail(_) => return None,
         };
         (self.hosts[host as usize].parked && !attack).then_some(host)
     }

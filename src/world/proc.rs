@@ -246,25 +246,28 @@ impl State {
             self.access(s.parent, me, 0x1f_ffff, Some(trace), tag, now);
         }
         if console && !shares_console && s.program != self.shared().habits.conhost {
-            let conhost = Start {
-                program: self.shared().habits.conhost,
-                path: "",
-                command_line: r"\??\C:\Windows\system32\conhost.exe 0xffffffff -ForceV1",
-                directory: r"C:\Windows",
-                parent: me,
-                account: s.account,
-                luid,
-                integrity: Integrity::Inherit,
-                tag: self.collateral(tag),
-                inst: s.inst,
-            };
-            let saved = self.now;
-            self.now = now + Span::us(900 + (snap.key as i64 * 37) % 2_300);
-            let c = self.spawn(host, &conhost);
-            self.now = saved;
-            self.hosts[host as usize].procs[slot as usize].conhost = c.slot + 1;
+            self.at(now + Span::us(900 + (snap.key as i64 * 37) % 2_300), What::Console(me));
         }
         me
+    }
+
+    /// The console host of a program that brought no console along, a moment after its start.
+    pub(super) fn console(&mut self, of: ProcRef) {
+        let Some(p) = self.proc(of).copied() else { return };
+        let conhost = Start {
+            program: self.shared().habits.conhost,
+            path: "",
+            command_line: r"\??\C:\Windows\system32\conhost.exe 0xffffffff -ForceV1",
+            directory: r"C:\Windows",
+            parent: of,
+            account: p.snap.account,
+            luid: p.snap.luid,
+            integrity: Integrity::Inherit,
+            tag: self.collateral(p.tag),
+            inst: InstId(0),
+        };
+        let c = self.spawn(of.host, &conhost);
+        self.hosts[of.host as usize].procs[of.slot as usize].conhost = c.slot + 1;
     }
 
     /// The same step's collateral tag; 0 stays 0.
@@ -289,8 +292,14 @@ impl State {
                 shared.atlas.images[snap.image as usize].modules[k]
             };
             let i = self.fact(Kind::ImageLoad, host, times.next(k), snap, tag);
+            let path = &shared.atlas.module(module).path;
+            let own = path.contains("{profile}").then(|| {
+                let profile = &shared.atlas.account(snap.account).profile;
+                Val::Text(self.texts.keep(&path.replace("{profile}", profile)))
+            });
             let f = self.facts.get_mut(i);
             (f.module, f.parent) = (module.0, *parent);
+            f.extra.extend(own.map(|path| (Field::DllPath, path)));
             self.done(i);
         }
     }
@@ -365,7 +374,13 @@ impl State {
         let texts = shared.atlas.call_traces(self.host_id(by.host), kind);
         let text = texts.get((draw >> 7) as usize % texts.len().max(1));
         if let Some(text) = text {
-            let id = self.texts.keep(text);
+            let id = match text.find("UNKNOWN(") {
+                Some(_) => {
+                    let text = own_memory(text, p.snap.key);
+                    self.texts.keep(&text)
+                }
+                None => self.texts.keep(text),
+            };
             self.facts.get_mut(i).extra.push((Field::AccessCallTrace, Val::Text(id)));
         }
         self.done(i);
@@ -423,6 +438,23 @@ impl Loads {
         self.time = self.time + Span::us(if k < 4 { self.rng.range(80, 900) } else { self.rng.range(60, 1_300) });
         self.time
     }
+}
+
+/// A call trace whose frames outside any module stand where this process has such memory.
+fn own_memory(text: &str, key: u64) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (n, frame) in text.split('|').enumerate() {
+        if n > 0 {
+            out.push('|');
+        }
+        if frame.starts_with("UNKNOWN(") {
+            let at = 0x7ff8_0000_0000 + (mix(key, purpose("heap")) & 0x7_ffff_0000) + (mix(key, n as u64) & 0xfff0);
+            out.push_str(&format!("UNKNOWN({at:016X})"));
+        } else {
+            out.push_str(frame);
+        }
+    }
+    out
 }
 
 /// What is known of a parent that is only remembered.

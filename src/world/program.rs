@@ -554,6 +554,8 @@ pub struct Background {
     pub by: Who,
     /// Times per hour and running process.
     pub per_hour: f64,
+    /// Period of a timer: it keeps time, from a moment of its own on each host.
+    pub every: Option<Span>,
     /// What is done; register 0 is the process.
     pub script: ScriptId,
     /// Activities one run makes, by kind (mean), so that a plan can tell what fill costs.

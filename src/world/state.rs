@@ -117,12 +117,16 @@ pub enum What {
     Task(u32),
     /// A process ends by itself.
     End(ProcRef, u32),
+    /// The console host of a process starts.
+    Console(ProcRef),
     /// A session ends.
     LogOff(u32, u64),
     /// A person or server does the next thing it does.
     Habit(u32),
     /// A machine's programs do the next thing they do.
     Noise(u32),
+    /// A timer of a host's programs fires: host, entry of background.
+    Timer(u32, u32),
     /// Something from another cell or a delayed start.
     Mail(Box<Body>),
 }
@@ -459,9 +463,11 @@ impl State {
             match e.what {
                 What::Task(t) => self.step_task(t),
                 What::End(p, code) => self.end_process(p, code, self.now),
+                What::Console(p) => self.console(p),
                 What::LogOff(host, luid) => self.log_off(host, luid, false),
                 What::Habit(host) => self.next_habit(host),
                 What::Noise(host) => self.next_noise(host),
+                What::Timer(host, entry) => self.next_timer(host, entry, false),
                 What::Mail(body) => self.open_mail(*body),
             }
         }
@@ -601,6 +607,10 @@ impl State {
             let mut rng = Rng::of(self.shared().seed, self.host_id(host).0 as u64, purpose("wake"));
             let first = self.now + Span(rng.below(SLICE.0 as u64 * 100) as i64);
             self.at(first, What::Noise(host));
+            let boot = self.atlas().host(self.host_id(host)).boot;
+            for entry in self.shared().clone().habits.noise(boot).timers.iter() {
+                self.next_timer(host, *entry, true);
+            }
             self.at(first + Span::ms(rng.range(0, 30_000)), What::Habit(host));
         }
     }

@@ -34,7 +34,8 @@ pub(super) fn events(n: &Node, d: &Defaults, names: &mut Names, out: &mut Vec<Ev
     });
     let unnamed = f.take("unnamed").and_then(|n| n.boolean(p, "`unnamed`")).unwrap_or(false);
     let binary = f.take("binary").and_then(|n| expression(n, names, p));
-    let write_after = f.take("write_after").and_then(|n| delay(n, p)).unwrap_or(d.write_after);
+    let own = f.take("write_after").and_then(|n| delay(n, p));
+    let (write_after, in_turn) = (own.unwrap_or(d.write_after), own.is_none());
     let execution = f.take("execution").and_then(|n| execution(n, names, p)).or_else(|| d.execution.clone());
     let user = f.take("user").and_then(|n| user(n, names, p)).or_else(|| d.user.clone());
     let correlation = f.take("correlation").and_then(|n| correlation(n, p)).or(d.correlation);
@@ -67,6 +68,7 @@ pub(super) fn events(n: &Node, d: &Defaults, names: &mut Names, out: &mut Vec<Ev
             binary: binary.clone(),
             product: product.clone(),
             write_after,
+            in_turn,
             execution: execution.clone(),
             user: user.clone(),
             correlation,

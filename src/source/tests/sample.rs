@@ -44,6 +44,7 @@ pub fn shell() -> MapView {
         (HostName, t("WS-0412.corp.example")),
         (HostHostname, t("WS-0412")),
         (TimeEvent, Value::Time(WHEN)),
+        (TimeTick, Value::Time(WHEN)),
         (TimeWrite, Value::Time(Time(WHEN.0 + 4_000_000))),
         (TimeRelease, Value::Time(Time(WHEN.0 + 2_000_000_000))),
         (RecordId, Value::Uint(1_818_951)),

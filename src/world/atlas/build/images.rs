@@ -150,22 +150,24 @@ impl<'a> Images<'a> {
         path
     }
 
-    fn hash(&mut self, name: &str, version: &str, family: &str, x86: bool) -> Hashes {
+    fn hash(&mut self, name: &str, version: &str, x86: bool) -> Hashes {
         let name = name.to_ascii_lowercase();
         let arch = if x86 { "x86" } else { "x64" };
-        let key = format!("{name}/{version}/{arch}/{family}");
+        let key = format!("{name}/{version}/{arch}");
         if let Some(h) = self.hashes.get(&key) {
             return h.clone();
         }
         // the true hashes of these files cannot be known: ones made of name and version agree wherever a file turns up
-        let content = format!("{name}/{version}/{arch}");
-        let sha256 = Sha256::digest(&content);
+        let content = &key;
+        // what a file imports changes with its release, not with every servicing of it
+        let release: Vec<&str> = version.split(['.', ' ']).take(3).collect();
+        let sha256 = Sha256::digest(content);
         let bits = u64::from(sha256[0]) | u64::from(sha256[1]) << 8 | u64::from(sha256[2]) << 16;
         let hashes = Hashes {
-            md5: upper_hex(&Md5::digest(&content)),
-            sha1: upper_hex(&Sha1::digest(&content)),
+            md5: upper_hex(&Md5::digest(content)),
+            sha1: upper_hex(&Sha1::digest(content)),
             sha256: upper_hex(&sha256),
-            imphash: upper_hex(&Md5::digest(format!("imports/{name}/{family}/{arch}"))),
+            imphash: upper_hex(&Md5::digest(format!("imports/{name}/{}/{arch}", release.join(".")))),
             size: ((20_480 << (bits % 6)) + (bits >> 3) % 40_000) & !0x1FF,
         };
         self.hashes.insert(key, hashes.clone());
@@ -197,8 +199,7 @@ impl<'a> Images<'a> {
 
     fn image(&mut self, k: &Package, g: &Program, number: &str, os: u16, x86: bool, path: Option<&str>) -> ImageId {
         let version = self.version(&g.version, os, &g.name, number);
-        let family = if number.is_empty() { &*self.os(os).id } else { number.split('.').next().unwrap_or("") };
-        let h = self.hash(&g.name, &version, family, x86);
+        let h = self.hash(&g.name, &version, x86);
         let path = self.path(path.unwrap_or(&g.path), os, &g.name, number, &version);
         let path = self.share.text(&path);
         let signer = self.share.text(&k.common.signer);
@@ -306,7 +307,7 @@ impl<'a> Images<'a> {
         if let Some(id) = self.of_module.get(&key) {
             return Some(*id);
         }
-        let h = self.hash(&m.name, &version, if number.is_empty() { &data.id } else { "" }, x86);
+        let h = self.hash(&m.name, &version, x86);
         let path = self.path(&m.path, os, &m.name, number, &version);
         let path = if x86 { wow64_path(&path) } else { path };
         let signed = &*m.signer != "-";
