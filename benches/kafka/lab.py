@@ -72,8 +72,8 @@ log.dirs={self.folder}/data
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
-broker.session.timeout.ms=1000
-broker.heartbeat.interval.ms=200
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
 auto.create.topics.enable=false
 {more}
 """)
@@ -95,7 +95,7 @@ auto.create.topics.enable=false
         command = ["java", f"-Xmx{self.heap}m", f"-Xms{self.heap}m", "-cp", f"{LIB}/*", "kafka.Kafka",
                    str(self.folder / "server.properties")]
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.time() + 60
+        deadline = time.time() + 180
         while time.time() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()
