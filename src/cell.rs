@@ -177,6 +177,16 @@ impl Cell {
         self.plan = Some(plan);
     }
 
+    /// When the world here goes on (none: not at all), if no record waits for its release; none while one does.
+    pub fn idle_until(&self) -> Option<Option<Time>> {
+        (self.wheel.len() == 0).then(|| self.state.next_due())
+    }
+
+    /// Leaves out the slices before this one. Nothing may be due in them.
+    pub fn jump(&mut self, slice: i64) {
+        self.wheel.jump(slice);
+    }
+
     /// Messages to other cells.
     pub fn take_mail(&mut self) -> Vec<Mail> {
         std::mem::take(&mut self.state.mail)

@@ -88,6 +88,11 @@ impl Director {
         }
     }
 
+    /// No instance starts by itself any more.
+    pub fn done(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// The instances that start before `end`, given how many run and how many records there were (all, of attacks).
     pub fn due(&mut self, end: Time, running: usize, records: (u64, u64)) -> Vec<Launch> {
         let mut launches = vec![];

@@ -196,6 +196,9 @@ fn batch(
             totals.0 += c.records;
             totals.1 += c.attack;
         }
+        if options.until_done && planned.director.done() && journal.peek().is_none() {
+            engine.skip();
+        }
         if options.until_done && engine.quiet() && planned.director.started > 0 && engine.slice() > start.slice() + 300
         {
             break;

@@ -28,6 +28,8 @@ pub mod client;
 pub mod config;
 /// The control service.
 pub mod control;
+/// What sensors see of each step of each attack.
+pub mod coverage;
 /// The data folders.
 pub mod data;
 /// Decides when attacks start.

@@ -43,6 +43,8 @@ pub struct SensorPolicy {
     audit: Vec<u8>,
     command_line: bool,
     sacl: Vec<Cond>,
+    /// Every object is audited, whatever `sacl` says.
+    every_object: bool,
     powershell: Vec<PowerShellLog>,
 }
 
@@ -54,6 +56,19 @@ struct Sysmon {
 }
 
 impl SensorPolicy {
+    /// The policy that selects whatever there is to select: what sources could see at all.
+    pub fn everything() -> SensorPolicy {
+        SensorPolicy {
+            id: "everything".into(),
+            about: "all there is to select".into(),
+            sysmon: Some(Sysmon { hashes: Hash::ALL.to_vec(), rules: vec![Selection::All; SysmonRule::ALL.len()] }),
+            audit: vec![3; Subcategory::ALL.len()],
+            command_line: true,
+            sacl: vec![],
+            every_object: true,
+            powershell: PowerShellLog::ALL.to_vec(),
+        }
+    }
     /// What a Sysmon rule selects; nothing where Sysmon is not installed.
     pub fn rule(&self, rule: SysmonRule) -> &Selection {
         self.sysmon.as_ref().map_or(&Selection::None, |s| &s.rules[rule as usize])
@@ -95,7 +110,7 @@ impl Policy for SensorPolicy {
         self.command_line
     }
     fn sacl<V: View>(&self, view: &V) -> bool {
-        self.sacl.iter().any(|c| c.holds(view, &AllOn))
+        self.every_object || self.sacl.iter().any(|c| c.holds(view, &AllOn))
     }
     fn powershell(&self, log: PowerShellLog) -> bool {
         self.powershell.contains(&log)
@@ -122,6 +137,10 @@ impl Policies {
             }
         }
         p.or(Policies { all })
+    }
+    /// Adds one, in place of another of the same id.
+    pub fn add(&mut self, policy: SensorPolicy) {
+        self.all.insert(policy.id.clone(), Arc::new(policy));
     }
     /// The policy of that id.
     pub fn get(&self, id: &str) -> Option<&Arc<SensorPolicy>> {

@@ -38,13 +38,6 @@ fn every_effects_own_tests_hold() {
 fn everything_is_known_and_nothing_fails_by_mistake() {
     let c = content();
     assert!(c.compiled.notes.is_empty(), "{}", c.compiled.notes);
-    let attacks: Vec<_> = c.compiled.library.scenarios.iter().filter(|s| s.attack).collect();
-    assert!(attacks.len() >= 8);
-    let techniques: BTreeSet<_> = attacks.iter().flat_map(|s| &s.steps).map(|s| &s.technique).collect();
-    assert!(techniques.len() >= 60, "{} techniques", techniques.len());
-    for s in attacks {
-        assert!(s.steps.len() >= 8 && !s.expect.is_empty(), "{}", s.id);
-    }
 }
 
 /// Programs that only servers and virtual machines run.

@@ -64,6 +64,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "plan", "sink", "control", "proto", "pace", "journal", "manifest",
         ],
     ),
+    ("coverage", &["time", "yaml", "policy", "world", "engine", "config", "plan"]),
     ("generate", &["time", "batch", "world", "engine", "journal", "plan", "app"]),
     ("cli", &["*"]),
     ("main", &["*"]),

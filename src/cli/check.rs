@@ -15,10 +15,17 @@ pub struct Args {
     /// Reach the sinks, without writing
     #[arg(long)]
     connect: bool,
+    /// Which sources see each step of each attack under the configured policy, and why others do not; attacks are
+    /// played a few times, `--only` names some
+    #[arg(long)]
+    coverage: bool,
+    /// With --coverage: a scenario, or several by `*`
+    #[arg(long, value_name = "SCENARIO", default_value = "*", requires = "coverage")]
+    only: String,
     /// Treat notes as errors
     #[arg(long)]
     strict: bool,
-    /// Print the plan as one JSON object
+    /// Print the plan, or the table of --coverage, as one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -28,8 +35,18 @@ impl Args {
         if self.common.config.is_empty() {
             eprintln!("note: this is the built-in configuration of `skirmish run`; `-c skirmish.yaml` checks your own");
         }
-        let (config, knowledge) = self.common.load(&self.common.layers().or_run(None))?;
+        let layers = self.common.layers().or_run(None);
+        let (config, mut knowledge) = self.common.load(&layers)?;
         tests(&knowledge)?;
+        if self.coverage {
+            let table = crate::coverage::measure(&layers, &config, &mut knowledge, &self.only)?;
+            if self.json {
+                println!("{}", serde_json::to_string_pretty(&table).expect("a table is JSON"));
+            } else {
+                print!("{table}");
+            }
+            return Ok(());
+        }
         let wall = crate::app::wall();
         let extra = Extra { now: Some(Time(wall)), run: run_id(wall), whole_report: true, ..Extra::default() };
         let planned = plan(config, &knowledge, &extra)?;

@@ -51,6 +51,10 @@ impl ListArgs {
             println!("{}", serde_json::to_string_pretty(&rows).expect("rows are JSON"));
             return Ok(());
         }
+        if self.what == What::Techniques {
+            let shown = rows.iter().filter(|r| r["scenarios"].as_array().is_some_and(|s| !s.is_empty())).count();
+            eprintln!("{shown} of {} techniques are shown by a scenario", rows.len());
+        }
         let width = rows.iter().filter_map(|r| r["id"].as_str()).map(str::len).max().unwrap_or(0);
         for r in &rows {
             println!("{:<width$}  {}", r["id"].as_str().unwrap_or(""), r["about"].as_str().unwrap_or(""));
@@ -112,12 +116,15 @@ fn rows(what: What, k: &Knowledge) -> Vec<serde_json::Value> {
                     }
                 }
             }
-            covered
-                .into_iter()
-                .map(|(t, s)| json!({"id": t, "about": s.join(", "), "scenarios": s}))
-                .collect()
+            let row = |t: &crate::technique::Technique| {
+                let by = covered.get(&*t.id).cloned().unwrap_or_default();
+                let shown = if by.is_empty() { "-".to_owned() } else { by.join(", ") };
+                let about = format!("{} ({}): {shown}", t.name, t.tactics.join(", "));
+                json!({"id": t.id, "about": about, "name": t.name, "tactics": t.tactics, "scenarios": by})
+            };
+            k.techniques.iter().map(row).collect()
         }
-        What::Policies => k.policies.ids().map(|id| json!({"id": id, "about": ""})).collect(),
+        What::Policies => k.policies.iter().map(|p| json!({"id": p.id, "about": p.about})).collect(),
     }
 }
 

@@ -1,26 +1,47 @@
 //! `skirmish schema`: JSON Schema for editors.
 
+mod language;
+mod sensors;
+
 use std::io::Write;
 
-/// Schemas: the word on the command line, and the text.
-pub const SCHEMAS: &[(&str, &str)] = &[("config", include_str!("../../config/config.schema.json"))];
+use serde_json::Value;
+
+/// Documents that have a schema.
+pub const KINDS: [&str; 7] = ["config", "scenario", "effect", "persona", "background", "source", "policy"];
+
+/// The schema of a kind of document; none for an unknown kind.
+pub fn schema(kind: &str) -> Option<Value> {
+    Some(match kind {
+        // written by hand, and held against the loader by its tests
+        "config" => serde_json::from_str(include_str!("../../config/config.schema.json")).expect("JSON"),
+        "scenario" => language::scenario(),
+        "effect" => language::effect(),
+        "persona" => language::persona(),
+        "background" => language::background(),
+        "source" => sensors::source(),
+        "policy" => sensors::policy(),
+        _ => return None,
+    })
+}
 
 /// Arguments of `schema`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// config
+    /// config, scenario, effect, persona (also role and program), background, source or policy
     kind: String,
 }
 
 impl Args {
     pub(crate) fn run(self) -> super::Outcome {
-        let Some((_, text)) = SCHEMAS.iter().find(|(k, _)| *k == self.kind) else {
+        let Some(schema) = schema(&self.kind) else {
             let mut p = crate::yaml::Problems::new();
-            let near = crate::yaml::suggest(&self.kind, SCHEMAS.iter().map(|s| s.0));
+            let near = crate::yaml::suggest(&self.kind, KINDS);
             p.plain(format!("unknown schema `{}`", self.kind)).help(near);
             return Err(p.into());
         };
-        std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
+        let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+        writeln!(std::io::stdout(), "{text}").map_err(anyhow::Error::from)?;
         Ok(())
     }
 }
@@ -34,9 +55,6 @@ mod tests {
     use serde_json::{Map, Value, json};
     use std::path::Path;
 
-    fn schema() -> Value {
-        serde_json::from_str(SCHEMAS[0].1).unwrap()
-    }
     fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
         match schema.get("$ref").and_then(Value::as_str) {
             Some(r) => root.pointer(&r[1..]).unwrap_or_else(|| panic!("no {r}")),
@@ -64,6 +82,7 @@ mod tests {
             "boolean" => v.is_boolean(),
             "integer" => v.is_i64() || v.is_u64(),
             "number" => v.is_number(),
+            "null" => v.is_null(),
             other => panic!("type {other}"),
         };
         let typed = match s.get("type") {
@@ -97,7 +116,9 @@ mod tests {
         }
         for (k, v) in map {
             let at = format!("{at}.{k}");
-            match (s.get("properties").and_then(|p| p.get(k)), s.get("additionalProperties")) {
+            let like = s.get("patternProperties").and_then(Value::as_object).into_iter().flatten();
+            let like = like.into_iter().find(|(p, _)| regex::Regex::new(p).unwrap().is_match(k)).map(|(_, s)| s);
+            match (s.get("properties").and_then(|p| p.get(k)).or(like), s.get("additionalProperties")) {
                 (Some(s), _) => check(root, s, v, &at)?,
                 (None, Some(Value::Bool(false))) => return Err(format!("{at}: unknown")),
                 (None, Some(s)) => check(root, s, v, &at)?,
@@ -127,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_example_is_valid_by_the_schema_and_the_loader() {
-        let root = schema();
+        let root = schema("config").unwrap();
         let all = examples();
         assert!(all.len() > 12, "{}", all.len());
         for (name, text) in all {
@@ -146,9 +167,76 @@ mod tests {
         }
     }
 
+    /// Every document that is shipped, by the schema that it should satisfy.
+    fn shipped() -> Vec<(&'static str, yaml::Node)> {
+        let data = crate::data::Data::load(&[]).unwrap_or_else(|e| panic!("{e}"));
+        let world = data.world.into_iter().filter(|n| n.get("background").is_some());
+        let all = [
+            ("scenario", data.scenarios),
+            ("effect", data.effects),
+            ("persona", data.personas),
+            ("background", world.collect()),
+            ("source", data.sources),
+            ("policy", data.policies),
+        ];
+        all.into_iter().flat_map(|(k, nodes)| nodes.into_iter().filter(|n| !n.is_null()).map(move |n| (k, n))).collect()
+    }
+
+    #[test]
+    fn every_shipped_document_is_valid_by_its_schema() {
+        let schemas: std::collections::BTreeMap<&str, Value> = KINDS.map(|k| (k, schema(k).unwrap())).into();
+        let mut seen = std::collections::BTreeMap::<&str, usize>::new();
+        let mut wrong = vec![];
+        for (kind, node) in shipped() {
+            // a script may stand beside anything; it has the scenario's schema
+            let kind = if node.get("script").is_some() { "scenario" } else { kind };
+            *seen.entry(kind).or_default() += 1;
+            let (line, _) = node.file.line_col(node.at.start);
+            let at = format!("{}:{line}", node.file.name);
+            wrong.extend(check(&schemas[kind], &schemas[kind], &to_json(&node, ""), &at).err());
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(seen.len() == KINDS.len() - 1 && seen["effect"] > 100, "{seen:?}");
+    }
+
+    /// What a loader refuses as an unknown field, the schema refuses too, anywhere in a document.
+    #[test]
+    fn a_key_too_many_is_refused_by_every_schema() {
+        let mut refused = 0;
+        for (kind, node) in shipped() {
+            if node.get("script").is_some() {
+                continue;
+            }
+            let root = schema(kind).unwrap();
+            let mut whole = to_json(&node, "");
+            assert!(check(&root, &root, &whole, kind).is_ok());
+            whole.as_object_mut().unwrap().insert("zzzz".into(), json!(1));
+            assert!(check(&root, &root, &whole, kind).is_err(), "{kind}");
+            for list in ["steps", "does", "habits", "events", "tests", "background"] {
+                let mut whole = to_json(&node, "");
+                let Some(one) = whole.get_mut(list).and_then(Value::as_array_mut).and_then(|l| l.first_mut()) else { continue };
+                let Some(map) = one.as_object_mut() else { continue };
+                map.insert("zzzz".into(), json!(1));
+                assert!(check(&root, &root, &whole, kind).is_err(), "{kind} {list}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
+
+    /// The other direction for the language: every action and every activity with arguments can be written.
+    #[test]
+    fn every_action_is_in_the_schema_of_a_step() {
+        let root = schema("scenario").unwrap();
+        let step = &root["$defs"]["step"]["properties"];
+        for name in crate::effect::action::names() {
+            assert!(step.get(name).is_some(), "{name}");
+        }
+    }
+
     #[test]
     fn the_schema_refuses_what_is_wrong() {
-        let root = schema();
+        let root = schema("config").unwrap();
         for (text, says) in [
             ("sead: 1", "sead: unknown"),
             ("seed: -1", "out of range"),
@@ -193,7 +281,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_schema_is_known_to_the_loader_and_the_reference() {
-        let root = schema();
+        let root = schema("config").unwrap();
         let mut all = vec![];
         mappings(&root, &root, &|v| v, 0, &mut all);
         assert!(all.len() > 40, "{}", all.len());
@@ -222,7 +310,7 @@ mod tests {
     /// The other way round: what the loader says it knows stands in the schema.
     #[test]
     fn every_key_that_the_loader_names_is_in_the_schema() {
-        let root = schema();
+        let root = schema("config").unwrap();
         let mut all = vec![];
         mappings(&root, &root, &|v| v, 0, &mut all);
         let mut named = 0;

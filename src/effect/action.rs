@@ -74,7 +74,7 @@ pub enum What {
     /// Looks up a name.
     Resolve { name: Template, exists: bool },
     /// Asks for a service ticket.
-    Ticket { service: Option<Template>, spn: Option<Template>, rc4: bool },
+    Ticket { service: Option<Template>, spn: Option<Template>, tgt: Option<Template>, rc4: bool },
     /// Logs on.
     Logon(Box<Logon>),
     /// Logs off.
@@ -344,13 +344,14 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
             let f = value.fields(p, "`ticket`")?;
             common.read(&f, p);
             let (service, spn) = (take_text(&f, "service", p), take_text(&f, "spn", p));
+            let tgt = take_text(&f, "tgt", p);
             let rc4 = flag(&f, "rc4", false, p);
             f.finish(p);
-            if service.is_none() && spn.is_none() {
-                p.at(value, "`ticket` lacks `service` (a role) or `spn`");
+            if service.is_none() && spn.is_none() && tgt.is_none() {
+                p.at(value, "`ticket` lacks `service` (a role), `spn` or `tgt` (a role)");
                 return None;
             }
-            What::Ticket { service, spn, rc4 }
+            What::Ticket { service, spn, tgt, rc4 }
         }
         "logon" => {
             let f = value.fields(p, "`logon`")?;
@@ -518,6 +519,11 @@ const RESULTS: &[(&str, LogonResult)] = &[
     ("disabled", LogonResult::Disabled),
     ("expired", LogonResult::Expired),
 ];
+
+/// How a logon may end.
+pub fn results() -> Vec<&'static str> {
+    RESULTS.iter().map(|(w, _)| *w).collect()
+}
 
 /// One of a few words, or a problem with the nearest.
 pub fn word<T: Copy>(node: &Node, p: &mut Problems, what: &str, table: &[(&str, T)]) -> Option<T> {

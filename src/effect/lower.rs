@@ -171,13 +171,10 @@ impl Unit<'_> {
     }
 
     fn action(&mut self, f: &Frame, a: &Action, out: &mut Script) -> Result<(), Split> {
-        if let Some(c) = &a.cond {
-            let none = Locals::default();
-            let locals = f.locals.as_deref().unwrap_or(&none);
-            self.split_on(c, locals)?;
-            if !c.holds(locals) {
-                return Ok(());
-            }
+        if let Some(c) = &a.cond
+            && !self.holds(f, c, &a.node)?
+        {
+            return Ok(());
         }
         let after = match &a.after {
             Some(w) => self.wait(f, w)?,
@@ -227,6 +224,9 @@ impl Unit<'_> {
             }
             What::Connect { to, port, udp, out: sent, into, server } => {
                 let (Some(dest), Some(port_text)) = (self.text(f, to)?, self.text(f, port)?) else { return Ok(()) };
+                if let Some(var) = self.choice(&port_text) {
+                    return Err(Split(var));
+                }
                 let Some(port) = port_text.parse::<u16>().ok().filter(|p| *p > 0) else {
                     if port.as_lit().is_some() {
                         self.problems.at(&port.node, format!("a port is a number from 1 to 65535, not `{port_text}`"));
@@ -248,14 +248,14 @@ impl Unit<'_> {
                 let Some(name) = self.text(f, name)? else { return Ok(()) };
                 push(out, after, part, Op::Resolve { by, name: self.holes.tpl(&name), exists: *exists });
             }
-            What::Ticket { service, spn, rc4 } => {
-                let service = match service {
+            What::Ticket { service, spn, tgt, rc4 } => {
+                let service = match tgt.as_ref().or(service.as_ref()) {
                     Some(t) => self.account_named(f, t)?,
                     None => Some(AccountSel::Actor),
                 };
                 let spn = self.maybe(f, spn)?;
                 if let Some(service) = service {
-                    push(out, after, part, Op::Ticket { by, service, spn, rc4: *rc4 });
+                    push(out, after, part, Op::Ticket { by, service, spn, bare: tgt.is_some(), rc4: *rc4 });
                 }
             }
             What::Logon(l) => self.logon(f, l, after, out)?,
@@ -801,6 +801,35 @@ impl Unit<'_> {
             }),
             _ => None,
         })
+    }
+
+    /// Whether a condition holds: over the captures of an effect, or the variables of a scenario.
+    ///
+    /// # Errors
+    /// [`Split`] when a variable's alternatives decide it.
+    pub fn holds(&mut self, f: &Frame, c: &super::condition::Cond, node: &crate::yaml::Node) -> Result<bool, Split> {
+        let mut locals = f.locals.as_deref().cloned().unwrap_or_default();
+        if f.locals.is_none() {
+            let mut names = vec![];
+            c.names(&mut names);
+            for n in names {
+                let Some(var) = self.scope.var(&n) else {
+                    let all = self.scope.var_names();
+                    self.problems.unknown(node, "variable", &n, all);
+                    continue;
+                };
+                if self.scope.vars[var as usize].arms.is_empty() {
+                    self.problems.at(node, format!("`{n}` is only known when an instance starts: `if` needs a `choice`"));
+                }
+                let part = super::template::Part::Ref(n.clone(), vec![]);
+                let t = Template { parts: vec![part], node: node.clone() };
+                if let Some(text) = self.text(f, &t)? {
+                    locals.text.insert(n, text);
+                }
+            }
+        }
+        self.split_on(c, &locals)?;
+        Ok(c.holds(&locals))
     }
 
     /// A condition on text that a variable's alternative decides is decided for each alternative.

@@ -298,7 +298,8 @@ impl Unit<'_> {
         }
         let lower = token.to_lowercase();
         let usual = ["c:\\windows\\system32\\", "c:\\windows\\"];
-        let at_home = known
+        // a tool that an intruder brought is where the command says, though an effect knows it
+        let at_home = (self.names.programs.contains(&*image) || matches!(&*image, "cmd.exe" | "powershell.exe"))
             && usual.iter().any(|d| {
                 lower.strip_prefix(d).is_some_and(|r| !r.contains('\\'))
                     || lower.starts_with("c:\\windows\\system32\\w")

@@ -269,6 +269,10 @@ impl Scope {
     pub fn role_names(&self) -> Vec<&str> {
         self.own(self.roles.iter().map(|r| &*r.name).chain(self.lent.keys().map(|k| &**k)))
     }
+    /// Names of variables that can be used now.
+    pub fn var_names(&self) -> Vec<&str> {
+        self.own(self.vars.iter().map(|v| &*v.name))
+    }
     /// Names of processes that can be used now.
     pub fn process_names(&self) -> Vec<&str> {
         self.own(self.names.iter().map(|r| &*r.name))

@@ -463,7 +463,7 @@ impl Check<'_> {
                 What::End { process, .. } => texts.push(process),
                 What::Connect { to, port, server, .. } => texts.extend(server.iter().chain([to, port])),
                 What::Resolve { name, .. } => texts.push(name),
-                What::Ticket { service, spn, .. } => texts.extend([service, spn].into_iter().flatten()),
+                What::Ticket { service, spn, tgt, .. } => texts.extend([service, spn, tgt].into_iter().flatten()),
                 What::Logon(l) => texts.extend([&l.host, &l.account].into_iter().flatten()),
                 What::Remote { host, by, .. } => texts.extend([host, by]),
                 What::Rewrite { ext, .. } => texts.push(ext),

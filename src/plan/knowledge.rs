@@ -8,6 +8,7 @@ use crate::effect::Effects;
 use crate::policy::Policies;
 use crate::scenario;
 use crate::source::Catalogue;
+use crate::technique::Techniques;
 use crate::time::Time;
 use crate::world::atlas::{self, Persona, WorldData};
 use crate::world::program::{Library, Scenario, ScenarioId, Who};
@@ -25,6 +26,8 @@ pub struct Knowledge {
     pub world: WorldData,
     /// Personas.
     pub personas: Vec<Persona>,
+    /// ATT&CK.
+    pub techniques: Techniques,
     /// Scenarios, habits and background, compiled.
     pub library: Library,
     /// Things that are allowed and look wrong.
@@ -87,6 +90,7 @@ impl Knowledge {
             effects,
             world,
             personas: compiled.personas,
+            techniques: compiled.techniques,
             library: compiled.library,
             notes: compiled.notes,
             digest,

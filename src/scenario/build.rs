@@ -38,6 +38,10 @@ pub(super) struct Builder<'u, 'a> {
     pub steps: Vec<Step>,
     /// Host, account and elevation a named process was started with.
     homes: Vec<Option<(HostSel, AccountSel)>>,
+    /// Whether a named process was named under a condition.
+    alternatives: Vec<bool>,
+    /// Whether a step so far starts a named process, wherever that is.
+    started: Vec<bool>,
     /// Where and as whom the last step was done.
     actor: Option<(HostSel, AccountSel)>,
     stack: Vec<String>,
@@ -45,7 +49,7 @@ pub(super) struct Builder<'u, 'a> {
 
 impl<'u, 'a> Builder<'u, 'a> {
     pub fn new(u: &'u mut Unit<'a>, g: &'u Global<'u>) -> Builder<'u, 'a> {
-        Builder { u, g, cast: vec![], draws: vec![], steps: vec![], homes: vec![], actor: None, stack: vec![] }
+        Builder { u, g, cast: vec![], draws: vec![], steps: vec![], homes: vec![], alternatives: vec![], started: vec![], actor: None, stack: vec![] }
     }
 
     /// Where and as whom steps are done that do not say.
@@ -72,12 +76,10 @@ impl<'u, 'a> Builder<'u, 'a> {
         vars::declare(self.u, self.g, doc, given, &mut self.draws);
         self.new_accounts(doc);
         for s in &doc.steps {
-            for (n, _) in s.name.iter().map(|n| (n, ())).chain(s.names.iter().map(|(k, _)| (k, ()))) {
-                self.process(n);
+            for n in s.name.iter().chain(s.names.iter().map(|(k, _)| k)) {
+                self.process(n, s.cond.is_some());
             }
-            for a in &s.actions {
-                self.processes_in(std::slice::from_ref(a));
-            }
+            self.processes_in(&s.actions, s.cond.is_some());
         }
         let mut done: Vec<(String, Vec<u16>)> = vec![];
         let mut last = needs.clone();
@@ -102,10 +104,14 @@ impl<'u, 'a> Builder<'u, 'a> {
         last
     }
 
-    fn process(&mut self, n: &Node) {
+    /// A process that a step names. Steps with a condition are alternatives and may name it in turn.
+    fn process(&mut self, n: &Node, alternative: bool) {
         let Some(name) = n.text(self.u.problems, "a process's name") else { return };
         let full = self.u.scope.full(name);
-        if self.u.scope.names.iter().any(|x| x.name == full) {
+        if let Some(i) = self.u.scope.names.iter().position(|x| x.name == full) {
+            if alternative && self.alternatives[i] {
+                return;
+            }
             self.u.problems.at(n, format!("process `{name}` is named twice"));
             return;
         }
@@ -115,18 +121,35 @@ impl<'u, 'a> Builder<'u, 'a> {
         }
         self.u.scope.names.push(Process { name: full, shell: None, elevated: false });
         self.homes.push(None);
+        self.alternatives.push(alternative);
+        self.started.push(false);
     }
 
-    fn processes_in(&mut self, list: &[Action]) {
+    /// Processes that actions name can be parents from the next step on; where they are the step must say.
+    fn starts(&mut self, list: &[Action]) {
         for a in list {
+            if let crate::effect::action::What::Run(r) = &a.what
+                && let Some(i) = r.name.as_ref().and_then(|t| t.as_lit()).and_then(|n| self.u.scope.name(n))
+            {
+                self.started[i as usize] = true;
+            }
+            for inner in crate::effect::yaml::children(&a.what) {
+                self.starts(inner);
+            }
+        }
+    }
+
+    fn processes_in(&mut self, list: &[Action], alternative: bool) {
+        for a in list {
+            let alternative = alternative || a.cond.is_some();
             if let crate::effect::action::What::Run(r) = &a.what
                 && let Some(t) = &r.name
             {
                 let node = t.node.clone();
-                self.process(&node);
+                self.process(&node, alternative);
             }
             for inner in crate::effect::yaml::children(&a.what) {
-                self.processes_in(inner);
+                self.processes_in(inner, alternative);
             }
         }
     }
@@ -340,6 +363,7 @@ impl<'u, 'a> Builder<'u, 'a> {
             self.homes[i as usize] = Some((host, account));
         }
         let script = self.script(s, &frame, name, &wanted);
+        self.starts(&s.actions);
         if name.is_some() && s.run.is_empty() {
             self.u.problems.at(&s.node, "`name` names the process that `run` starts, which is missing");
         }
@@ -413,6 +437,7 @@ impl<'u, 'a> Builder<'u, 'a> {
             Some(Who::Named(i)) => {
                 let home = self.homes[i as usize];
                 if home.is_none()
+                    && !self.started[i as usize]
                     && let Some(t) = &s.parent
                 {
                     self.u.problems.at(
@@ -536,6 +561,12 @@ impl<'u, 'a> Builder<'u, 'a> {
     }
 
     fn lower(&mut self, s: &StepDoc, frame: &Frame, name: Option<u16>, out: &mut Script) -> Result<(), Split> {
+        if let Some(c) = &s.cond
+            && !self.u.holds(frame, c, &s.node)?
+        {
+            self.u.wanted.clear();
+            return Ok(());
+        }
         for (i, t) in s.run.iter().enumerate() {
             if i > 0 {
                 push(out, s.gap.unwrap_or(value::ms(900, 9000)), frame.part, Op::Wait);

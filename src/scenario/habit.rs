@@ -197,7 +197,7 @@ pub fn yields(library: &Library, script: ScriptId, times: f64, sum: &mut BTreeMa
                 }
             }
             Op::Resolve { .. } => add(Kind::NameResolve, times),
-            Op::Ticket { .. } => add(Kind::KerberosService, times),
+            Op::Ticket { bare, .. } => add(if *bare { Kind::KerberosTgt } else { Kind::KerberosService }, times),
             Op::Logon { result, then, .. } => {
                 add(if *result == LogonResult::Ok { Kind::LogonStart } else { Kind::LogonFail }, times);
                 inner.extend(then.map(|s| (s, times)));

@@ -2,6 +2,7 @@
 
 use crate::activity::Kind;
 use crate::effect::action::{self, Action, flag};
+use crate::effect::condition::Cond;
 use crate::effect::template::Template;
 use crate::effect::value;
 use crate::time::Span;
@@ -70,6 +71,8 @@ pub struct StepDoc {
     pub gap: Option<Dur>,
     /// Probability.
     pub chance: f64,
+    /// What must hold of the variables.
+    pub cond: Option<Cond>,
     /// Role whose members it is played for.
     pub each: Option<Node>,
     /// Name of the member.
@@ -233,6 +236,7 @@ fn step(f: &Fields<'_>, id: String, p: &mut Problems) -> StepDoc {
         repeat: f.take("repeat").and_then(|n| value::count(n, p, "`repeat`")).unwrap_or(Count::Fixed(1)),
         gap: f.take("gap").and_then(|n| value::dur(n, p, "`gap`")),
         chance: f.take("chance").and_then(|n| n.share(p, "`chance`")).unwrap_or(1.0),
+        cond: f.take("if").and_then(|n| Cond::read(n, p)),
         each: f.take("each").cloned(),
         alias: f.take("as").cloned(),
         parallel: flag(f, "parallel", false, p),

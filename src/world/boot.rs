@@ -152,6 +152,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
             elevated,
             tag: 0,
             from: None,
+            outbound: None,
         };
         if admin {
             h.sessions.push(s(full, limited, true));

@@ -52,6 +52,8 @@ pub struct Session {
     pub tag: u32,
     /// Where it came from over the network: address and port.
     pub from: Option<(std::net::Ipv4Addr, u16)>,
+    /// Account that a new-credentials session (type 9) is towards other hosts; `account` is what it stays here.
+    pub outbound: Option<AccountId>,
 }
 
 /// A process as others see it, also after it has gone.

@@ -62,6 +62,9 @@ impl State {
             self.explicit(t, to, account, tag);
         }
         let hold = super::play::draw(hold, &mut rng);
+        // other credentials beside one's own session come from the secondary logon service
+        let secondary = from.is_none() && (logon_type == 9 || logon_type == 2 && explicit);
+        let caller = self.proc(t.regs[0]).filter(|_| secondary).map(|p| (p.snap.account, p.snap.luid));
         self.ask_logon(LogOn {
             host: to,
             account,
@@ -74,6 +77,7 @@ impl State {
             then: play,
             tag: self.tag_of(tag),
             typed: None,
+            caller,
         });
     }
 
@@ -87,7 +91,8 @@ impl State {
         let c = self.atlas().host(client);
         let (dc, ip) = (c.dc, c.ip);
         let domain = !matches!(self.atlas().account(l.account).kind, AccountKind::WellKnown | AccountKind::Local);
-        let kerberos = domain && !l.ntlm && !matches!(l.logon_type, 5 | 11);
+        // new credentials are not tried before they are used
+        let kerberos = domain && !l.ntlm && !matches!(l.logon_type, 5 | 9 | 11);
         let mut rng = Rng::new(mix(u64::from_le_bytes(l.guid[..8].try_into().expect("eight bytes")), purpose("logon")));
         let mut time = self.now;
         if kerberos {
@@ -108,6 +113,7 @@ impl State {
                 port: self.client_port(client),
                 rc4: false,
                 ntlm: false,
+                bare: false,
                 status,
             };
             // a network logon usually finds the ticket-granting ticket in the client's cache
@@ -144,6 +150,7 @@ impl State {
                 port: 0,
                 rc4: false,
                 ntlm: true,
+                bare: false,
                 status,
             };
             let dc = if domain { self.atlas().host(l.host).dc } else { l.host };
@@ -162,6 +169,7 @@ impl State {
         by: Who,
         service: AccountSel,
         spn: Option<&Tpl>,
+        bare: bool,
         rc4: bool,
         tag: u32,
     ) {
@@ -185,15 +193,17 @@ impl State {
         let Some(service) = service else { return };
         let cause = self.tag_of(tag).map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
         let mut rng = Rng::new(t.rng.u64());
+        let service = AccountId(service as u32);
         let ask = KerberosAsk {
-            account,
+            account: if bare { service } else { account },
             service: None,
-            service_account: Some(AccountId(service as u32)),
+            service_account: (!bare).then_some(service),
             guid: guid_bytes(rng.u64(), rng.u64()),
             ip,
             port: self.client_port(client),
             rc4,
             ntlm: false,
+            bare,
             status: 0,
         };
         let time = self.now + Span::us(rng.range(1_500, 8_000));
@@ -273,7 +283,7 @@ impl State {
                 0x12
             }),
         ));
-        f.extra.push((Field::KerberosPreauth, Val::Uint(if ask.status == 0x6 { 0 } else { 2 })));
+        f.extra.push((Field::KerberosPreauth, Val::Uint(if ask.bare || ask.status == 0x6 { 0 } else { 2 })));
         f.extra.push((Field::LogonGuid, Val::Guid(ask.guid)));
         f.extra.push((Field::SourceIp, Val::Ip(ask.ip)));
         f.extra.push((Field::SourcePort, Val::Uint(ask.port as u64)));
@@ -379,7 +389,7 @@ impl State {
             return;
         }
         let tag = l.tag.map_or(0, |t| self.tag(t));
-        let style = Style::of(l.logon_type, l.ntlm);
+        let style = if l.caller.is_some() { Style::SECONDARY } else { Style::of(l.logon_type, l.ntlm) };
         let h = &self.hosts[host as usize];
         let caller = match style.by {
             By::Lsass => Snap::default(),
@@ -428,6 +438,11 @@ impl State {
             }
             _ => 0,
         };
+        // a copy of the caller's own token, with other credentials for the network
+        let copied = l
+            .caller
+            .filter(|_| l.logon_type == 9)
+            .and_then(|(_, luid)| self.hosts[host as usize].session(luid).map(|i| self.hosts[host as usize].sessions[i]));
         let h = &mut self.hosts[host as usize];
         let luid = h.new_luid(now);
         let linked = if pair { h.new_luid(now) } else { 0 };
@@ -436,13 +451,14 @@ impl State {
             Some(Session {
                 luid,
                 linked,
-                account: l.account,
+                account: copied.map_or(l.account, |c| c.account),
                 start: now,
                 logon_type: l.logon_type,
-                terminal,
-                elevated: admin || own,
+                terminal: copied.map_or(terminal, |c| c.terminal),
+                elevated: copied.map_or(admin || own, |c| c.elevated),
                 tag,
                 from: ip.map(|ip| (ip, port)),
+                outbound: copied.map(|_| l.account),
             }),
             pair.then_some(Session {
                 luid: linked,
@@ -454,6 +470,7 @@ impl State {
                 elevated: false,
                 tag,
                 from: ip.map(|ip| (ip, port)),
+                outbound: None,
             }),
         ];
         for s in sessions.into_iter().flatten() {
@@ -489,15 +506,15 @@ impl State {
             self.privileges(host, l, s, time, tag);
         }
         if self.wants(Kind::LogonStart) {
-            let f = self.logon_fact(Kind::LogonStart, host, l, style, caller, ip, port, workstation, tag);
+            let made = self.logon_fact(Kind::LogonStart, host, l, style, caller, ip, port, workstation, tag);
             // of a linked pair only the elevated session has the ticket's (recorded, types 2, 7 and 10)
-            let negotiated = style.package == "Negotiate" && !l.ntlm && !matches!(l.logon_type, 5 | 11);
+            let negotiated = style.package == "Negotiate" && !l.ntlm && !matches!(l.logon_type, 5 | 9 | 11);
             let domain = !matches!(self.atlas().account(l.account).kind, AccountKind::WellKnown | AccountKind::Local);
             let guid = match style.package == "Kerberos" || negotiated && domain && (s.linked == 0 || s.elevated) {
                 true => l.guid,
                 false => [0; 16],
             };
-            let f = self.facts.get_mut(f);
+            let f = self.facts.get_mut(made);
             f.extra.push((Field::LogonId, Val::Uint(s.luid)));
             f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
             // a token that is not split counts as elevated (recorded: 302 of 302 Kerberos network logons)
@@ -507,15 +524,26 @@ impl State {
             f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
             f.extra.push((Field::LogonGuid, Val::Guid(guid)));
             f.extra.push((Field::LogonImpersonation, Val::Uint(2)));
+            if let Some(to) = s.outbound {
+                f.account = s.account;
+                let (name, domain) = {
+                    let a = self.atlas().account(to);
+                    (a.name.to_string(), self.atlas().forest.netbios.to_string())
+                };
+                let (name, domain) = (self.texts.keep(&name), self.texts.keep(&domain));
+                let f = self.facts.get_mut(made);
+                f.extra.push((Field::LogonOutboundName, Val::Text(name)));
+                f.extra.push((Field::LogonOutboundDomain, Val::Text(domain)));
+            }
         }
-        let blank = Snap { account: l.account, luid: s.luid, ..Snap::default() };
+        let blank = Snap { account: s.account, luid: s.luid, ..Snap::default() };
         if self.wants(Kind::LogonGroups) {
             time = time + Span::us(60);
-            let text = self.token_groups(l.account, l.logon_type, s.elevated);
+            let text = self.token_groups(s.account, l.logon_type, s.elevated);
             let id = self.texts.keep(&text);
             let i = self.fact(Kind::LogonGroups, host, time, &blank, tag);
             let f = self.facts.get_mut(i);
-            f.account = l.account;
+            f.account = s.account;
             f.subject = if caller.pid != 0 { AccountId::SYSTEM } else { AccountId::NOBODY };
             f.subject_luid = if caller.pid != 0 { SYSTEM_LUID } else { 0 };
             f.extra.push((Field::LogonId, Val::Uint(s.luid)));
@@ -534,7 +562,7 @@ impl State {
         if !s.elevated || !self.wants(Kind::LogonPrivileges) {
             return;
         }
-        let blank = Snap { account: l.account, luid: s.luid, ..Snap::default() };
+        let blank = Snap { account: s.account, luid: s.luid, ..Snap::default() };
         let i = self.fact(Kind::LogonPrivileges, host, time, &blank, tag);
         let text = self.texts.keep(match l.account {
             AccountId::SYSTEM => SYSTEM_PRIVILEGES,
@@ -542,7 +570,7 @@ impl State {
             _ => ADMIN_PRIVILEGES,
         });
         let f = self.facts.get_mut(i);
-        f.subject = l.account;
+        f.subject = s.account;
         f.subject_luid = s.luid;
         f.extra.push((Field::LogonPrivileges, Val::Text(text)));
         self.done(i);
@@ -570,7 +598,7 @@ impl State {
         let i = self.fact(kind, host, self.now, caller, tag);
         let f = self.facts.get_mut(i);
         (f.subject, f.subject_luid) =
-            if lsass_asked { (AccountId::NOBODY, 0) } else { (AccountId::SYSTEM, SYSTEM_LUID) };
+            if lsass_asked { (AccountId::NOBODY, 0) } else { l.caller.unwrap_or((AccountId::SYSTEM, SYSTEM_LUID)) };
         f.account = l.account;
         f.extra.push((Field::LogonType, Val::Uint(l.logon_type as u64)));
         f.extra.push((Field::LogonProcess, process));
@@ -672,6 +700,10 @@ struct Style {
 }
 
 impl Style {
+    /// By runas and its kin (recorded in SDWIN-190518203650: subject is the caller, process the service host).
+    const SECONDARY: Style =
+        Style { process: "seclogo", package: "Negotiate", lm: "-", key_length: 0, by: By::Service("seclogon") };
+
     /// Read off the recordings (`windows-facts/logons.json`) and Windows' own documentation of 4624.
     fn of(logon_type: u8, ntlm: bool) -> Style {
         let s = |process, package, by| Style { process, package, lm: "-", key_length: 0, by };
@@ -680,7 +712,6 @@ impl Style {
             (3, false) => s("Kerberos", "Kerberos", By::Lsass),
             (4, _) => s("Advapi  ", "Negotiate", By::Service("schedule")),
             (5, _) => s("Advapi  ", "Negotiate", By::Services),
-            (9, _) => s("seclogo", "Negotiate", By::Service("seclogon")),
             (10, _) => s("User32 ", "Negotiate", By::Service("termservice")),
             _ => s("User32 ", "Negotiate", By::Winlogon),
         }

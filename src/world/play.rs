@@ -87,7 +87,7 @@ impl State {
             let Some(i) = ready else {
                 if run.open.iter().all(|o| *o == 0) {
                     self.runs.remove(&id);
-                    self.named.retain(|(of, _), _| *of != id);
+                    self.named.retain(|(of, ..), _| *of != id);
                 }
                 return;
             };
@@ -219,6 +219,11 @@ impl State {
             }
             return;
         }
+        if session.is_none()
+            && let Some(caller) = self.borrows(host, &p)
+        {
+            return self.take_credentials(p, caller);
+        }
         if session.is_none() && self.needs_session(host, &p) {
             return self.arrive_by_network(p);
         }
@@ -317,7 +322,10 @@ impl State {
         use crate::world::atlas::AccountKind as K;
         let kind = self.atlas().account(p.account).kind;
         matches!(kind, K::Person | K::Admin | K::Service | K::BuiltIn)
-            && !self.hosts[host as usize].sessions.iter().any(|s| s.account == p.account && self.open_to(s, &p.inst))
+            && !self.hosts[host as usize]
+                .sessions
+                .iter()
+                .any(|s| (s.account == p.account || s.outbound == Some(p.account)) && self.open_to(s, &p.inst))
     }
 
     /// Lets a play begin with a network logon from where its instance is at home.
@@ -346,7 +354,56 @@ impl State {
             then: Some(p),
             tag,
             typed: None,
+            caller: None,
         });
+    }
+
+    /// The session of a play's parent, when the play is by another account of the domain than that process has: whoever
+    /// runs things under somebody's process as somebody else took new credentials (`runas /netonly`, a made token).
+    fn borrows(&self, host: u32, p: &Play) -> Option<(AccountId, u64)> {
+        use crate::world::atlas::AccountKind as K;
+        let Who::Named(_) = p.parent else { return None };
+        let parent = self.lookup(host, p.parent, p.inst.id, &[ProcRef::default(); REGS])?;
+        let snap = self.proc(parent)?.snap;
+        let kind = self.atlas().account(p.account).kind;
+        let other = snap.account != p.account && matches!(kind, K::Person | K::Admin | K::Service | K::BuiltIn);
+        let h = &self.hosts[host as usize];
+        let has = h.session(snap.luid).is_some_and(|i| h.sessions[i].outbound == Some(p.account));
+        (other && !has).then_some((snap.account, snap.luid))
+    }
+
+    /// Lets a play begin with new credentials beside the session of its parent.
+    fn take_credentials(&mut self, p: Play, caller: (AccountId, u64)) {
+        let tag = p.inst.attack.then(|| crate::world::state::Tag {
+            inst: p.inst.id,
+            scenario: p.inst.scenario,
+            step: p.step,
+            part: Part::Effect as u8,
+        });
+        let mut rng = Rng::of(p.seed, 0, purpose("session"));
+        self.ask_logon(crate::world::state::LogOn {
+            host: p.host,
+            account: p.account,
+            logon_type: 9,
+            result: crate::world::program::LogonResult::Ok,
+            ntlm: false,
+            from: None,
+            guid: super::logon::guid_bytes(rng.u64(), rng.u64()),
+            hold: Span::s(rng.range(60, 2_400)),
+            then: Some(p),
+            tag,
+            typed: None,
+            caller: Some(caller),
+        });
+    }
+
+    /// The account that a task's processes run as: its own, or that of the session whose credentials are new.
+    pub(super) fn token_of(&self, t: &Task) -> AccountId {
+        let h = &self.hosts[t.host as usize];
+        match h.session(t.luid).map(|i| h.sessions[i]) {
+            Some(s) if s.outbound.is_some() => s.account,
+            _ => t.account,
+        }
     }
 
     /// Adds a task and lets it go on now.
@@ -394,7 +451,9 @@ impl State {
 
     /// The session an account has on a host: the actor's own, a living one, else the actor's.
     pub fn session_for(&self, host: u32, account: AccountId, actor: &Snap, inst: &instance::Inst) -> (AccountId, u64) {
-        if actor.pid != 0 && actor.account == account {
+        let h = &self.hosts[host as usize];
+        let outbound = h.session(actor.luid).and_then(|i| h.sessions[i].outbound);
+        if actor.pid != 0 && (actor.account == account || outbound == Some(account)) {
             return (account, actor.luid);
         }
         match self.hosts[host as usize].sessions.iter().find(|s| s.account == account && self.open_to(s, inst)) {
@@ -409,7 +468,7 @@ impl State {
         let slot = match who {
             Who::Reg(r) => return Some(regs[r as usize % REGS]).filter(|r| r.host == host && self.proc(*r).is_some()),
             Who::Named(n) => {
-                return self.named.get(&(inst, n)).copied().filter(|r| r.host == host && self.proc(*r).is_some());
+                return self.named.get(&(inst, n, host)).copied().filter(|r| self.proc(*r).is_some());
             }
             Who::Service(name) => self.service_slot(host, name),
             Who::Image(name) => self.image_slot(host, name),
@@ -435,7 +494,7 @@ impl State {
             Who::Image(name) => self.image_slot(host, name),
             Who::Shell => self.shell_slot(host).or(Some(h.services)),
             Who::Named(n) => {
-                self.named.get(&(inst, n)).filter(|r| r.host == host && self.proc(**r).is_some()).map(|r| r.slot)
+                self.named.get(&(inst, n, host)).filter(|r| self.proc(**r).is_some()).map(|r| r.slot)
             }
             Who::System => Some(0),
         };
@@ -586,7 +645,9 @@ impl State {
             Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
                 self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
             }
-            Op::Ticket { by, service, spn, rc4 } => self.ticket(t, *by, *service, spn.as_ref(), *rc4, tag),
+            Op::Ticket { by, service, spn, bare, rc4 } => {
+                self.ticket(t, *by, *service, spn.as_ref(), *bare, *rc4, tag)
+            }
             Op::Logoff => self.log_off(t.host, t.luid, true),
             Op::Remote { host, by, script } => {
                 let to = self.select(t, *host);
@@ -884,16 +945,16 @@ impl State {
             Slot::Each(attr) => out.push_str(t.each.map_or("", |e| atlas.host_attr(e, attr))),
             Slot::Host(Attr::Ip) => write!(out, "{}", atlas.host(self.host_id(t.host)).ip).expect("a String"),
             Slot::Host(attr) => out.push_str(atlas.host_attr(self.host_id(t.host), attr)),
-            Slot::User(Attr::Temp) if t.account == AccountId::SYSTEM => out.push_str(r"C:\Windows\Temp"),
+            Slot::User(Attr::Temp) if self.token_of(t) == AccountId::SYSTEM => out.push_str(r"C:\Windows\Temp"),
             Slot::User(Attr::Temp) => {
-                out.push_str(account_attr(atlas, t.account, Attr::Profile));
+                out.push_str(account_attr(atlas, self.token_of(t), Attr::Profile));
                 out.push_str(r"\AppData\Local\Temp");
             }
             Slot::User(Attr::Home) => {
                 let fs = self.select(t, crate::world::program::HostSel::FileServer);
-                write!(out, r"\\{}\home$\{}", atlas.host(fs).name, atlas.account(t.account).name).expect("a String");
+                write!(out, r"\\{}\home$\{}", atlas.host(fs).name, atlas.account(self.token_of(t)).name).expect("a String");
             }
-            Slot::User(attr) => out.push_str(account_attr(atlas, t.account, attr)),
+            Slot::User(attr) => out.push_str(account_attr(atlas, self.token_of(t), attr)),
             Slot::Pid(who) => {
                 let p = self.lookup(t.host, who, t.inst.id, &t.regs);
                 let pid = p.and_then(|p| self.proc(p)).map_or(0, |p| p.snap.pid);

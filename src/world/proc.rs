@@ -66,9 +66,9 @@ impl State {
         let (account, luid) = match s.account {
             AccountSel::Actor if t.regs[0] == parent || psnap.account == t.account => {
                 // under a session of its own (a network logon's service child) the task's session rules
-                if t.closes.is_some() { (t.account, t.luid) } else { (psnap.account, psnap.luid) }
+                if t.closes.is_some() { (self.token_of(t), t.luid) } else { (psnap.account, psnap.luid) }
             }
-            AccountSel::Actor => (t.account, t.luid),
+            AccountSel::Actor => (self.token_of(t), t.luid),
             AccountSel::System => (AccountId::SYSTEM, SYSTEM_LUID),
             sel => {
                 let host = self.host_id(t.host);
@@ -97,7 +97,7 @@ impl State {
         let child = self.spawn(t.host, &start);
         t.regs[s.reg as usize % REGS] = child;
         if let Some(n) = s.name {
-            self.named.insert((t.inst.id, n), child);
+            self.named.insert((t.inst.id, n, t.host), child);
         }
     }
 

@@ -346,8 +346,9 @@ pub enum Op {
         then: Option<ScriptId>,
     },
     /// The actor's session asks its domain controller for a service ticket of an account (or, with `spn`, of that
-    /// service principal name); `rc4` asks for the weak encryption that can be cracked offline.
-    Ticket { by: Who, service: AccountSel, spn: Option<Tpl>, rc4: bool },
+    /// service principal name); `rc4` asks for the weak encryption that can be cracked offline. `bare` asks for the
+    /// account's own ticket-granting ticket without pre-authentication.
+    Ticket { by: Who, service: AccountSel, spn: Option<Tpl>, bare: bool, rc4: bool },
     /// The session that the task runs under logs off.
     Logoff,
     /// Runs a script on another host under a process there (a service's work on request); does not wait.

@@ -246,6 +246,8 @@ pub struct KerberosAsk {
     pub rc4: bool,
     /// No ticket: the controller checks an NTLM response.
     pub ntlm: bool,
+    /// Without pre-authentication.
+    pub bare: bool,
     /// NTSTATUS-like Kerberos error, 0 for success.
     pub status: u32,
 }
@@ -275,6 +277,8 @@ pub struct LogOn {
     pub tag: Option<Tag>,
     /// Name that was typed where the account does not exist.
     pub typed: Option<Box<str>>,
+    /// Session of the process that asks the secondary logon service for another: account and LUID.
+    pub caller: Option<(AccountId, u64)>,
 }
 
 /// A frame of a running task.
@@ -362,8 +366,8 @@ pub struct State {
     pub free_tasks: Vec<u32>,
     /// Instances at home here.
     pub runs: BTreeMap<InstId, Run>,
-    /// Processes that instances named, on hosts here.
-    pub named: BTreeMap<(InstId, u16), ProcRef>,
+    /// Processes that instances named, on hosts here: instance, name, host. A step played on several hosts names one on each.
+    pub named: BTreeMap<(InstId, u16, u32), ProcRef>,
     /// Truth of facts; 0 is none.
     pub tags: Vec<Tag>,
     /// Facts with records to be written.
@@ -472,6 +476,11 @@ impl State {
             }
         }
         self.now = end;
+    }
+
+    /// When the next thing happens here by itself; none when nothing will.
+    pub fn next_due(&self) -> Option<Time> {
+        self.queue.peek().map(|Reverse(e)| e.time)
     }
 
     fn open_mail(&mut self, body: Body) {
