@@ -6,6 +6,7 @@
 pub mod atlas;
 mod backdate;
 pub mod boot;
+mod client;
 pub mod fact;
 pub mod habit;
 pub mod host;

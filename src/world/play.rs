@@ -732,7 +732,12 @@ impl State {
         if let Some(draw) = before {
             self.facts.get_mut(i).draw = draw;
         }
-        self.facts.get_mut(i).parent = super::proc::parent_snap(&proc.parent);
+        let client = self.client(t, kind, &proc.snap);
+        let f = self.facts.get_mut(i);
+        f.parent = super::proc::parent_snap(&proc.parent);
+        if let Some(client) = client {
+            (f.subject, f.subject_luid) = client;
+        }
         let mut buf = self.text();
         for (field, tpl) in args {
             buf.clear();
