@@ -102,7 +102,12 @@ type Counts = BTreeMap<(String, String, String), u64>;
 ///
 /// # Errors
 /// What is wrong with the configuration; a scenario that does not exist.
-pub fn measure(layers: &Layers, config: &Config, knowledge: &mut Knowledge, pattern: &str) -> Result<Coverage, Problems> {
+pub fn measure(
+    layers: &Layers,
+    config: &Config,
+    knowledge: &mut Knowledge,
+    pattern: &str,
+) -> Result<Coverage, Problems> {
     let sources: Vec<Source> = knowledge
         .catalogue
         .iter()
@@ -130,9 +135,8 @@ pub fn measure(layers: &Layers, config: &Config, knowledge: &mut Knowledge, patt
 }
 
 fn row(id: &str, s: &crate::world::program::Step, sources: &[Source], selected: &Counts, all: &Counts) -> Step {
-    let count = |c: &Counts, source: &str| {
-        c.get(&(id.to_owned(), s.id.to_string(), source.to_owned())).copied().unwrap_or(0)
-    };
+    let count =
+        |c: &Counts, source: &str| c.get(&(id.to_owned(), s.id.to_string(), source.to_owned())).copied().unwrap_or(0);
     let played = sources.iter().any(|x| count(all, &x.id) > 0);
     let cells: BTreeMap<String, Cell> = sources
         .iter()

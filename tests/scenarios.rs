@@ -40,7 +40,14 @@ fn planned(k: &Knowledge, seed: u64, hosts: u32) -> Planned {
     let streams: Vec<String> = k
         .catalogue
         .iter()
-        .map(|s| format!("s{}: {{source: {}, to: [{{sink: out, encoding: {}}}]}}", s.id.replace('.', "_"), s.id, s.encodings[0].name()))
+        .map(|s| {
+            format!(
+                "s{}: {{source: {}, to: [{{sink: out, encoding: {}}}]}}",
+                s.id.replace('.', "_"),
+                s.id,
+                s.encodings[0].name()
+            )
+        })
         .collect();
     let set = [
         format!("seed={seed}"),
@@ -115,10 +122,14 @@ fn every_scenario_leaves_what_it_expects_over_ten_seeds() {
 
 /// What an instance was given freely: members of its cast and drawn variables, constants left out.
 fn free(inst: &Inst, s: &skirmish::world::program::Scenario) -> Vec<String> {
-    let mut out: Vec<String> = inst.roles.iter().map(|r| match r {
-        Bound::New(_) => String::new(),
-        other => format!("{other:?}"),
-    }).collect();
+    let mut out: Vec<String> = inst
+        .roles
+        .iter()
+        .map(|r| match r {
+            Bound::New(_) => String::new(),
+            other => format!("{other:?}"),
+        })
+        .collect();
     for (i, (name, draw)) in s.vars.iter().enumerate() {
         let constant = matches!(draw, Draw::Choice(all) if all.len() == 1);
         // a script's arguments and the parts of a constant text follow from others
@@ -136,7 +147,16 @@ fn two_instances_differ_in_more_than_half_of_their_free_values() {
     let shared = &p.plan.shared;
     for (id, s) in k.attacks() {
         let one = |seed: u64| {
-            let i = bind(&shared.atlas, &shared.casting, &shared.library, InstId(seed), id, seed, p.start, &Choices::default());
+            let i = bind(
+                &shared.atlas,
+                &shared.casting,
+                &shared.library,
+                InstId(seed),
+                id,
+                seed,
+                p.start,
+                &Choices::default(),
+            );
             free(&i.unwrap_or_else(|e| panic!("{}: {e}", s.id)), s)
         };
         let all: Vec<Vec<String>> = (0..12).map(|n| one(skirmish::rng::mix(99, n))).collect();
@@ -164,7 +184,11 @@ fn chains_are_long_and_show_many_techniques() {
     assert!(techniques.len() >= 60, "{} techniques", techniques.len());
     for (_, s) in k.attacks() {
         assert!(s.steps.len() >= 5 && !s.expect.is_empty(), "{}: {} steps", s.id, s.steps.len());
-        assert!(s.steps.iter().all(|x| !x.technique.is_empty() && !x.tactic.is_empty()), "{}: a step without technique", s.id);
+        assert!(
+            s.steps.iter().all(|x| !x.technique.is_empty() && !x.tactic.is_empty()),
+            "{}: a step without technique",
+            s.id
+        );
     }
 }
 
@@ -197,9 +221,11 @@ fn skipping_what_is_idle_changes_no_byte() {
         let mut p = planned(&k, 3, 40);
         let pool = Pool::new(1).unwrap();
         let mut engine = Engine::new(p.plan.clone(), p.start, p.schedules.clone(), Box::new(pool));
-        let l = p.director.due(Time(i64::MAX), 0, (0, 0)).into_iter().find(|l| {
-            &*k.library.scenarios[l.scenario.0 as usize].id == "entry.pasted_command"
-        });
+        let l = p
+            .director
+            .due(Time(i64::MAX), 0, (0, 0))
+            .into_iter()
+            .find(|l| &*k.library.scenarios[l.scenario.0 as usize].id == "entry.pasted_command");
         engine.launch(Launch { time: engine.now(), ..l.unwrap() });
         let (mut bytes, mut slices) = (vec![], 0u64);
         let began = engine.slice();
@@ -256,8 +282,15 @@ fn coverage_tells_who_sees_a_step_and_why_others_do_not() {
         assert!(printed.contains(want), "{want}\n{printed}");
     }
     let json = serde_json::to_value(&bare).unwrap();
-    let whys: BTreeMap<String, u32> = json["scenarios"].as_array().unwrap().iter().flat_map(|s| s["steps"].as_array().unwrap())
+    let whys: BTreeMap<String, u32> = json["scenarios"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|s| s["steps"].as_array().unwrap())
         .flat_map(|s| s["sources"].as_object().unwrap().values())
-        .fold(BTreeMap::new(), |mut m, c| { *m.entry(c["why"].as_str().unwrap().into()).or_default() += 1; m });
+        .fold(BTreeMap::new(), |mut m, c| {
+            *m.entry(c["why"].as_str().unwrap().into()).or_default() += 1;
+            m
+        });
     assert!(whys.contains_key("policy") && whys.contains_key("unknown_to_source"), "{whys:?}");
 }

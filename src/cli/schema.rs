@@ -214,7 +214,9 @@ mod tests {
             assert!(check(&root, &root, &whole, kind).is_err(), "{kind}");
             for list in ["steps", "does", "habits", "events", "tests", "background"] {
                 let mut whole = to_json(&node, "");
-                let Some(one) = whole.get_mut(list).and_then(Value::as_array_mut).and_then(|l| l.first_mut()) else { continue };
+                let Some(one) = whole.get_mut(list).and_then(Value::as_array_mut).and_then(|l| l.first_mut()) else {
+                    continue;
+                };
                 let Some(map) = one.as_object_mut() else { continue };
                 map.insert("zzzz".into(), json!(1));
                 assert!(check(&root, &root, &whole, kind).is_err(), "{kind} {list}");

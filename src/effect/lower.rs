@@ -819,7 +819,8 @@ impl Unit<'_> {
                     continue;
                 };
                 if self.scope.vars[var as usize].arms.is_empty() {
-                    self.problems.at(node, format!("`{n}` is only known when an instance starts: `if` needs a `choice`"));
+                    self.problems
+                        .at(node, format!("`{n}` is only known when an instance starts: `if` needs a `choice`"));
                 }
                 let part = super::template::Part::Ref(n.clone(), vec![]);
                 let t = Template { parts: vec![part], node: node.clone() };

@@ -26,7 +26,16 @@ pub(super) fn policy(doc: &Node, p: &mut Problems) -> Option<SensorPolicy> {
         }
     }
     f.finish(p);
-    (p.0.len() == before).then_some(SensorPolicy { id, about, sysmon, audit, command_line, sacl, every_object: false, powershell })
+    (p.0.len() == before).then_some(SensorPolicy {
+        id,
+        about,
+        sysmon,
+        audit,
+        command_line,
+        sacl,
+        every_object: false,
+        powershell,
+    })
 }
 
 fn sysmon(n: &Node, p: &mut Problems) -> Option<Sysmon> {

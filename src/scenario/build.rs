@@ -49,7 +49,18 @@ pub(super) struct Builder<'u, 'a> {
 
 impl<'u, 'a> Builder<'u, 'a> {
     pub fn new(u: &'u mut Unit<'a>, g: &'u Global<'u>) -> Builder<'u, 'a> {
-        Builder { u, g, cast: vec![], draws: vec![], steps: vec![], homes: vec![], alternatives: vec![], started: vec![], actor: None, stack: vec![] }
+        Builder {
+            u,
+            g,
+            cast: vec![],
+            draws: vec![],
+            steps: vec![],
+            homes: vec![],
+            alternatives: vec![],
+            started: vec![],
+            actor: None,
+            stack: vec![],
+        }
     }
 
     /// Where and as whom steps are done that do not say.

@@ -439,10 +439,9 @@ impl State {
             _ => 0,
         };
         // a copy of the caller's own token, with other credentials for the network
-        let copied = l
-            .caller
-            .filter(|_| l.logon_type == 9)
-            .and_then(|(_, luid)| self.hosts[host as usize].session(luid).map(|i| self.hosts[host as usize].sessions[i]));
+        let copied = l.caller.filter(|_| l.logon_type == 9).and_then(|(_, luid)| {
+            self.hosts[host as usize].session(luid).map(|i| self.hosts[host as usize].sessions[i])
+        });
         let h = &mut self.hosts[host as usize];
         let luid = h.new_luid(now);
         let linked = if pair { h.new_luid(now) } else { 0 };

@@ -493,9 +493,7 @@ impl State {
             Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
             Who::Image(name) => self.image_slot(host, name),
             Who::Shell => self.shell_slot(host).or(Some(h.services)),
-            Who::Named(n) => {
-                self.named.get(&(inst, n, host)).filter(|r| self.proc(**r).is_some()).map(|r| r.slot)
-            }
+            Who::Named(n) => self.named.get(&(inst, n, host)).filter(|r| self.proc(**r).is_some()).map(|r| r.slot),
             Who::System => Some(0),
         };
         // a named process that is gone: its work goes on from the shell
@@ -645,9 +643,7 @@ impl State {
             Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
                 self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
             }
-            Op::Ticket { by, service, spn, bare, rc4 } => {
-                self.ticket(t, *by, *service, spn.as_ref(), *bare, *rc4, tag)
-            }
+            Op::Ticket { by, service, spn, bare, rc4 } => self.ticket(t, *by, *service, spn.as_ref(), *bare, *rc4, tag),
             Op::Logoff => self.log_off(t.host, t.luid, true),
             Op::Remote { host, by, script } => {
                 let to = self.select(t, *host);
@@ -957,7 +953,8 @@ impl State {
             }
             Slot::User(Attr::Home) => {
                 let fs = self.select(t, crate::world::program::HostSel::FileServer);
-                write!(out, r"\\{}\home$\{}", atlas.host(fs).name, atlas.account(self.token_of(t)).name).expect("a String");
+                write!(out, r"\\{}\home$\{}", atlas.host(fs).name, atlas.account(self.token_of(t)).name)
+                    .expect("a String");
             }
             Slot::User(attr) => out.push_str(account_attr(atlas, self.token_of(t), attr)),
             Slot::Pid(who) => {

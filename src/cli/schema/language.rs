@@ -164,7 +164,8 @@ fn habit() -> Value {
 
 /// What modifies any action.
 fn common() -> Map<String, Value> {
-    let v = json!({"by": text(), "after": reference("wait"), "chance": reference("share"), "if": reference("condition")});
+    let v =
+        json!({"by": text(), "after": reference("wait"), "chance": reference("share"), "if": reference("condition")});
     v.as_object().expect("an object").clone()
 }
 
@@ -198,17 +199,18 @@ fn action_value(name: &str) -> Value {
             &["target"],
         ),
         "process.inject" => with_common(json!({"target": text(), "function": text(), "module": text()}), &["target"]),
-        "end" => or_text(with_common(json!({"process": text(), "code": {"type": "integer", "minimum": 0}}), &["process"])),
+        "end" => {
+            or_text(with_common(json!({"process": text(), "code": {"type": "integer", "minimum": 0}}), &["process"]))
+        }
         "connect" => with_common(
             json!({"to": text(), "port": {"type": ["integer", "string"], "minimum": 1, "maximum": 65535}, "udp": reference("flag"),
                 "out": reference("count"), "in": reference("count"), "server": text()}),
             &["to", "port"],
         ),
         "resolve" => or_text(with_common(json!({"name": text(), "exists": reference("flag")}), &["name"])),
-        "ticket" => with_common(
-            json!({"service": text(), "spn": text(), "tgt": text(), "rc4": reference("flag")}),
-            &[],
-        ),
+        "ticket" => {
+            with_common(json!({"service": text(), "spn": text(), "tgt": text(), "rc4": reference("flag")}), &[])
+        }
         "logon" => with_common(
             json!({"host": text(), "account": text(), "type": {"enum": [2, 3, 4, 5, 7, 8, 9, 10, 11]},
                 "result": {"enum": action::results()}, "ntlm": reference("flag"), "explicit": reference("flag"),
@@ -216,10 +218,18 @@ fn action_value(name: &str) -> Value {
             &[],
         ),
         "logoff" => json!({"type": "null"}),
-        "remote" => object(json!({"host": text(), "by": text(), "after": reference("wait"), "do": acts()}), &["host", "by", "do"]),
-        "repeat" => with_common(json!({"times": reference("count"), "gap": reference("duration"), "do": acts()}), &["times", "do"]),
+        "remote" => object(
+            json!({"host": text(), "by": text(), "after": reference("wait"), "do": acts()}),
+            &["host", "by", "do"],
+        ),
+        "repeat" => with_common(
+            json!({"times": reference("count"), "gap": reference("duration"), "do": acts()}),
+            &["times", "do"],
+        ),
         "chance" => with_common(json!({"share": reference("share"), "do": acts(), "else": acts()}), &["share", "do"]),
-        "choose" => json!({"type": "array", "items": object(json!({"weight": {"type": "integer", "minimum": 0}, "do": acts()}), &["do"])}),
+        "choose" => {
+            json!({"type": "array", "items": object(json!({"weight": {"type": "integer", "minimum": 0}, "do": acts()}), &["do"])})
+        }
         "fork" => json!({"anyOf": [acts(), object(json!({"do": acts()}), &["do"])]}),
         "files" => with_common(
             json!({"count": reference("count"), "gap": reference("duration"), "place": {"enum": ["documents", "data"]}, "do": acts()}),
@@ -323,9 +333,15 @@ pub(super) fn persona() -> Value {
         &["persona", "share"],
     );
     let holder = |key: &str| {
-        object(json!({key: text(), "description": text(), "habits": {"type": "array", "items": reference("habit")}}), &[key, "habits"])
+        object(
+            json!({key: text(), "description": text(), "habits": {"type": "array", "items": reference("habit")}}),
+            &[key, "habits"],
+        )
     };
-    document("a persona, role or program with habits (docs/language.md)", json!({"anyOf": [persona, holder("role"), holder("program")]}))
+    document(
+        "a persona, role or program with habits (docs/language.md)",
+        json!({"anyOf": [persona, holder("role"), holder("program")]}),
+    )
 }
 
 /// `background:`
