@@ -336,6 +336,9 @@ fn fill_static(atlas: &Atlas, inst: &Inst, tpl: &Tpl, rng: &mut Rng) -> String {
 fn slot_static(atlas: &Atlas, inst: &Inst, slot: Slot, rng: &mut Rng) -> String {
     match slot {
         Slot::Var(i) => inst.vars.get(i as usize).map_or(String::new(), |v| v.to_string()),
+        Slot::Role(i, Attr::Temp) if matches!(inst.roles.get(i as usize), Some(Bound::Account(_))) => {
+            format!(r"{}\AppData\Local\Temp", role_attr(atlas, inst, i, Attr::Profile))
+        }
         Slot::Role(i, attr) => role_attr(atlas, inst, i, attr).to_owned(),
         Slot::Guid(_) => guid(rng),
         Slot::Hex(_, n) => hex(rng, n as usize),
