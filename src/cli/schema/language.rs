@@ -222,10 +222,9 @@ fn action_value(name: &str) -> Value {
             json!({"host": text(), "by": text(), "after": reference("wait"), "do": acts()}),
             &["host", "by", "do"],
         ),
-        "repeat" => object(
-            json!({"times": reference("count"), "gap": reference("duration"), "do": acts()}),
-            &["times", "do"],
-        ),
+        "repeat" => {
+            object(json!({"times": reference("count"), "gap": reference("duration"), "do": acts()}), &["times", "do"])
+        }
         "chance" => object(json!({"share": reference("share"), "do": acts(), "else": acts()}), &["share", "do"]),
         "choose" => {
             json!({"type": "array", "items": object(json!({"weight": {"type": "integer", "minimum": 0}, "do": acts()}), &["do"])})
