@@ -66,6 +66,10 @@ pub struct Cell {
     powered: bool,
     /// Records and bytes made so far of each stream.
     sizes: Vec<(u64, u64)>,
+    /// How far each stream is ahead of its schedule here, in its unit: life came in a burst.
+    pub ahead: Vec<u64>,
+    /// What other cells are ahead by that is made up for here.
+    pub makes_up: Vec<u64>,
     /// Records that fill could not make for want of a host or program, per stream.
     pub starved: Vec<u64>,
     /// First record number of this slice by host and channel (index into `numbers`).
@@ -89,8 +93,6 @@ struct Scratch {
     stamps: Vec<i64>,
     /// Records planned per feed since it was last set to zero.
     planned: Vec<u64>,
-    /// What is due of each stream.
-    dues: Vec<u64>,
     facts: Vec<u32>,
     key: Vec<u8>,
     /// Slices by which collection of each feed is late here.
@@ -124,6 +126,8 @@ impl Cell {
             fill_rng: Rng::of(plan.shared.seed, index as u64, purpose("fill")),
             powered: false,
             sizes: vec![(0, 0); streams],
+            ahead: vec![0; streams],
+            makes_up: vec![0; streams],
             starved: vec![0; streams],
             touched: vec![],
             slice: vec![],

@@ -152,6 +152,7 @@ impl Engine {
         for c in &mut self.cells {
             self.mail.append(&mut c.take_mail());
         }
+        self.share_bursts();
         self.next += 1;
     }
 
@@ -169,6 +170,30 @@ impl Engine {
         if let Some(slice) = next.map(Time::slice).filter(|s| *s > self.next) {
             self.cells.iter_mut().for_each(|c| c.jump(slice));
             self.next = slice;
+        }
+    }
+
+    /// What some cells are ahead of their schedules, the others make up for in the next slice, by their weights.
+    fn share_bursts(&mut self) {
+        let plan = self.plan.clone();
+        for f in &plan.fill {
+            let s = f.stream;
+            // cells that look ahead by different spans cannot make up for each other in the same second
+            if plan.feeds[plan.streams[s].feed].collect != crate::cell::Collect::Lab {
+                continue;
+            }
+            let division = &plan.streams[s].division;
+            let ahead: u64 = self.cells.iter().map(|c| c.ahead[s]).sum();
+            let others = self.cells.iter().filter(|c| c.ahead[s] == 0);
+            let weights: u64 = others.map(|c| division.weight(c.index() as usize)).sum();
+            let mut passed = 0;
+            for c in &mut self.cells {
+                let weight = if c.ahead[s] == 0 { division.weight(c.index() as usize) } else { 0 };
+                // parts of a running sum: they add up to the whole
+                let part = |w: u64| if weights == 0 { 0 } else { (ahead as u128 * w as u128 / weights as u128) as u64 };
+                c.makes_up[s] = part(passed + weight) - part(passed);
+                passed += weight;
+            }
         }
     }
 

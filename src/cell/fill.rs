@@ -32,7 +32,9 @@ impl Cell {
     pub(super) fn fill(&mut self, plan: &Plan, slice: i64, schedules: &[Option<Schedule>]) {
         for f in &plan.fill {
             let Some(schedule) = &schedules[f.stream] else { continue };
-            let due = self.due(plan, f.stream, schedule, slice);
+            let whole = self.due(plan, f.stream, schedule, slice);
+            // one burst somewhere is made up for everywhere, so that the sum stays what is due
+            let due = whole.saturating_sub(self.makes_up[f.stream]);
             let mut misses = 0;
             loop {
                 let have = self.have(plan, f.stream, schedule);
@@ -42,6 +44,12 @@ impl Cell {
                 }
                 misses = if self.fill_one(plan, f, slice) == 0 { misses + 1 } else { 0 };
             }
+        }
+        // what later fill made of a stream counts as well
+        for f in &plan.fill {
+            let Some(schedule) = &schedules[f.stream] else { continue };
+            let due = self.due(plan, f.stream, schedule, slice);
+            self.ahead[f.stream] = self.have(plan, f.stream, schedule).saturating_sub(due);
         }
     }
 

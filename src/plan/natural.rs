@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::cell::{Cell, DeliveryPlan, Feed, Plan, StreamPlan};
+use crate::cell::{Cell, Collect, DeliveryPlan, Feed, Plan, StreamPlan};
 use crate::schedule::{Schedule, Shape};
 use crate::time::{Span, Time};
 use crate::world::atlas::Atlas;
@@ -12,7 +12,7 @@ const SPAN: Span = Span::s(60);
 /// Logical time before that: what people began earlier goes on.
 const BEFORE: Span = Span::s(30);
 /// Logical time that is counted with fill.
-const SPAN_FILLED: Span = Span::s(10);
+const SPAN_FILLED: Span = Span::s(30);
 /// Cells that live it at most.
 const CELLS_MAX: u16 = 4;
 /// Schedules are looked at over a week.
@@ -108,7 +108,17 @@ fn probe(plan: &Plan, from: Time, filled: bool) -> Plan {
     Plan {
         shared: plan.shared.clone(),
         run: String::new(),
-        feeds: plan.feeds.iter().map(|f| Feed { source: f.source.clone(), streams: f.streams.clone(), ..*f }).collect(),
+        // what life brings does not depend on how late it is collected
+        feeds: plan
+            .feeds
+            .iter()
+            .map(|f| Feed {
+                source: f.source.clone(),
+                streams: f.streams.clone(),
+                collect: if filled { f.collect } else { Collect::Lab },
+                ..*f
+            })
+            .collect(),
         streams: plan
             .streams
             .iter()
@@ -134,9 +144,7 @@ fn probe(plan: &Plan, from: Time, filled: bool) -> Plan {
 /// Lives a while around a moment without fill, everybody awake. Gives back the largest cell as well: it is warm.
 pub fn measure(plan: &Plan, at: Time) -> (Life, Option<Cell>) {
     let none = vec![None; plan.streams.len()];
-    // records of late collection are those of earlier life: counted from when the first of them arrive
-    let warm = BEFORE + Span(plan.lead_max() * crate::time::SLICE.0);
-    live(&Arc::new(probe(plan, at, false)), at - warm, at + SPAN, &none)
+    live(&Arc::new(probe(plan, at, false)), at - BEFORE, at + SPAN, &none)
 }
 
 /// Lives a while with fill at the schedules' rates of a moment.

@@ -37,6 +37,10 @@ impl Division {
     pub fn parts(&self) -> usize {
         self.turns.len()
     }
+    /// Weight of a part, after division by the weights' common divisor.
+    pub fn weight(&self, part: usize) -> u64 {
+        self.turns[part].len() as u64
+    }
     /// What of `due` falls to a part.
     #[inline]
     pub fn share(&self, due: u64, part: usize) -> u64 {

@@ -331,6 +331,19 @@ impl State {
         self.launch(inst, scenario, seed, &own);
     }
 
+    /// How much more the programs of a host do now than when it is left alone.
+    fn pace(&mut self, host: u32) -> f64 {
+        let owned = self.atlas().host(self.host_id(host)).owner.is_some();
+        if owned && self.at_work(host, self.now) > 0.5 { AT_WORK } else { 1.0 }
+    }
+
+    /// When a host's programs do something first, seen from any moment: most moments lie in a pause between bursts.
+    pub(super) fn first_noise(&mut self, host: u32, rng: &mut Rng) -> Span {
+        let boot = self.atlas().host(self.host_id(host)).boot;
+        let mean = 3600.0 / self.shared().habits.noise(boot).per_hour.max(1e-3) / (1.0 - BURST) / self.pace(host);
+        rng.exponential(Span((mean * 1e9) as i64))
+    }
+
     /// A machine's programs do the next thing, and the one after is planned.
     pub(super) fn next_noise(&mut self, host: u32) {
         let shared = self.shared().clone();
@@ -344,12 +357,7 @@ impl State {
             let entry = noise.entries[rng.weighted(&noise.cumulative)];
             self.background(host, entry, rng.u64());
         }
-        let pace = if self.at_work(host, self.now) > 0.5 && shared.atlas.host(self.host_id(host)).owner.is_some() {
-            AT_WORK
-        } else {
-            1.0
-        };
-        let mean = 3600.0 / (noise.per_hour * pace);
+        let mean = 3600.0 / (noise.per_hour * self.pace(host));
         let gap = if rng.chance(BURST) {
             rng.lognormal(BURST_MEDIAN.as_secs_f64(), BURST_P99.as_secs_f64())
         } else {

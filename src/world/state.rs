@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::activity::Kind;
 use crate::rng::{Rng, mix, purpose};
-use crate::time::{SLICE, Span, Time};
+use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Atlas, HostId, Image, ImageId};
 use crate::world::fact::{Fact, Facts};
 use crate::world::host::{Host, OWN_IMAGES, ProcRef, Snap};
@@ -614,13 +614,13 @@ impl State {
     pub fn wake(&mut self) {
         for host in 0..self.hosts.len() as u32 {
             let mut rng = Rng::of(self.shared().seed, self.host_id(host).0 as u64, purpose("wake"));
-            let first = self.now + Span(rng.below(SLICE.0 as u64 * 100) as i64);
+            let first = self.now + self.first_noise(host, &mut rng);
             self.at(first, What::Noise(host));
             let boot = self.atlas().host(self.host_id(host)).boot;
             for entry in self.shared().clone().habits.noise(boot).timers.iter() {
                 self.next_timer(host, *entry, true);
             }
-            self.at(first + Span::ms(rng.range(0, 30_000)), What::Habit(host));
+            self.at(self.now + Span::ms(rng.range(0, 300_000)), What::Habit(host));
         }
     }
 
