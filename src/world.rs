@@ -6,11 +6,14 @@
 pub mod atlas;
 mod backdate;
 pub mod boot;
+pub mod day;
 pub mod fact;
 pub mod habit;
 pub mod host;
 pub mod instance;
+pub mod life;
 mod logon;
+mod machine;
 mod net;
 mod objects;
 mod play;
