@@ -103,6 +103,16 @@ impl Cell {
     /// A cell in steady state at `now`.
     pub fn new(plan: Arc<Plan>, index: u16, now: Time) -> Cell {
         let state = State::new(plan.shared.clone(), index, now);
+        Cell::of(plan, state, index, now)
+    }
+
+    /// A cell at `now` in which everybody is at work, whatever the hour: what is measured does not depend on the start.
+    pub fn working(plan: Arc<Plan>, index: u16, now: Time) -> Cell {
+        let state = State::working(plan.shared.clone(), index, now);
+        Cell::of(plan, state, index, now)
+    }
+
+    fn of(plan: Arc<Plan>, state: State, index: u16, now: Time) -> Cell {
         let channels = plan.channels.len();
         let mut numbers = Vec::with_capacity(state.hosts.len() * channels);
         for (h, host) in state.hosts.iter().enumerate() {
@@ -314,7 +324,9 @@ impl Cell {
     /// Ends benign life, so that only what is tried makes records.
     pub fn still(&mut self) {
         use crate::world::state::What;
-        self.state.queue.retain(|e| !matches!(e.0.what, What::Noise(_) | What::Habit(_) | What::Timer(..)));
+        self.state.queue.retain(|e| {
+            !matches!(e.0.what, What::Noise(_) | What::Habit(_) | What::Tick(..) | What::Timer(..) | What::Turn(..))
+        });
     }
 
     /// Lets a background entry run once on a host, now: the records it brings at once, per feed; none where its program

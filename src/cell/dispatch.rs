@@ -153,6 +153,11 @@ impl Cell {
                     false => delay(event.write_after, f.draw, e.0),
                 };
                 let mut write = f.time + late;
+                // a sensor that tells of its own start writes what its driver saw before then, later
+                let since = self.state.hosts[host as usize].sensor_at;
+                if f.time < since && !feed.source.events_for(Kind::SensorStart).is_empty() {
+                    write = write.max(since);
+                }
                 let mut release = self.released(plan, feed_index, host, write);
                 match driver {
                     Some((d, at)) if d == feed_index && !forced => {

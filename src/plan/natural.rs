@@ -170,7 +170,7 @@ fn live(plan: &Arc<Plan>, from: Time, to: Time, schedules: &[Option<Schedule>]) 
     let (mut lived, mut awake) = (0usize, 0usize);
     let mut largest: Option<Cell> = None;
     for index in 0..atlas.cells.min(CELLS_MAX) {
-        let mut cell = Cell::new(plan.clone(), index, from);
+        let mut cell = Cell::working(plan.clone(), index, from);
         lived += cell.state.hosts.len();
         for slice in from.slice()..to.slice() {
             cell.run(slice, schedules);

@@ -39,6 +39,7 @@ fn persona(node: &Node, p: &mut Problems) -> Option<Persona> {
     f.take("description");
     f.take("habits");
     let share = f.need(p, "share").and_then(|n| n.share(p, "`share`"));
+    let lunch = f.take("lunch").map_or(Some((11.8, 13.6)), |n| hours(n, p));
     let hours = f.take("hours").map_or(Some((8.5, 17.5)), |n| hours(n, p));
     let mut presence = [0.94f32, 0.03, 0.01];
     if let Some(n) = f.take("presence")
@@ -51,6 +52,8 @@ fn persona(node: &Node, p: &mut Problems) -> Option<Persona> {
         }
         f.finish(p);
     }
+    let mut part = |name| f.take(name).and_then(|n| n.share(p, &format!("`{name}`"))).unwrap_or(0.0) as f32;
+    let (home, evening) = (part("home"), part("evening"));
     let night = f.take("night").and_then(|n| n.share(p, "`night`")).unwrap_or(0.0) as f32;
     let mut departments = vec![];
     for (k, v) in f.take("departments").map_or(&[][..], |n| n.pairs(p, "`departments`")) {
@@ -66,6 +69,9 @@ fn persona(node: &Node, p: &mut Problems) -> Option<Persona> {
         hours: hours?,
         presence,
         night,
+        lunch: lunch?,
+        home,
+        evening,
         departments,
         share: share? as f32,
         admin,

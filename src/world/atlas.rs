@@ -159,6 +159,31 @@ pub enum Platform {
     Linux,
 }
 
+/// What the person of a machine does with it in the evening.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Evening {
+    /// Locks it and lets it run.
+    #[default]
+    Stay,
+    /// Logs off.
+    LogOff,
+    /// Closes the lid.
+    Sleep,
+    /// Shuts it down.
+    ShutDown,
+    /// Locks it, and shuts it down before the weekend.
+    Weekend,
+}
+
+/// When the machines of a role restart for the updates of a month.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Restart {
+    /// Days after the second Tuesday of the month: first, last.
+    pub days: (u8, u8),
+    /// Hours of the day, local: first, last.
+    pub hours: (f32, f32),
+}
+
 /// A host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Host {
@@ -176,6 +201,10 @@ pub struct Host {
     pub cell: u16,
     /// Its person, for workstations and laptops.
     pub owner: Option<AccountId>,
+    /// What that person does with it in the evening.
+    pub evening: Evening,
+    /// It is carried home.
+    pub mobile: bool,
     /// Its machine account.
     pub account: AccountId,
     /// First address.
@@ -337,6 +366,12 @@ pub struct Persona {
     pub presence: [f32; 3],
     /// Share of people of this persona who work at night.
     pub night: f32,
+    /// Hours within which they go to lunch, local.
+    pub lunch: (f32, f32),
+    /// Share of days on which people with a laptop work at home.
+    pub home: f32,
+    /// Share of days on which people with a laptop open it again late in the evening.
+    pub evening: f32,
     /// Departments its people are in, weighted.
     pub departments: Vec<(Text, u32)>,
     /// Share of an organisation's people.
@@ -393,6 +428,8 @@ pub struct Software {
     pub base: u16,
     /// Images of packages by program (index into the names of the library), sorted; they go before the base's.
     pub extra: Vec<(u16, ImageId)>,
+    /// Modules of packages; they go before the operating system's.
+    pub modules: Vec<ModuleId>,
 }
 
 /// Call traces of one kind.
@@ -434,6 +471,8 @@ pub struct Atlas {
     pub oses: Vec<Os>,
     /// Names of host roles: `workstation`, `laptop`, `domain_controller`, `file_server`, `database_server`, ...
     pub roles: Vec<Text>,
+    /// When hosts of each role restart for updates.
+    pub restarts: Vec<Option<Restart>>,
     /// Personas.
     pub personas: Vec<Persona>,
     /// Hosts, grouped by cell.
@@ -448,6 +487,8 @@ pub struct Atlas {
     pub boots: Vec<Boot>,
     /// Programs of each operating system's servicing level, sorted by name (index into the names of the library).
     pub bases: Vec<Vec<(u16, ImageId)>>,
+    /// Loadable modules of each operating system's servicing level, sorted by file name in lower case.
+    pub system_modules: Vec<Vec<ModuleId>>,
     /// Software sets, shared by hosts with the same operating system and packages.
     pub software: Vec<Software>,
     /// Services, sorted by name.

@@ -4,17 +4,28 @@ use std::sync::Arc;
 
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
-use crate::world::atlas::{AccountId, BootSession, HostId};
+use crate::world::atlas::{AccountId, BootSession, Evening, HostId};
+use crate::world::day::Presence;
 use crate::world::fact::Facts;
 use crate::world::host::{
-    Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, Parent, Proc, SYSTEM_LUID, Session, Snap,
+    EARLY, Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, Parent, Proc, SYSTEM_LUID, Session, Snap,
 };
 use crate::world::state::{Handle, Shared, State, Tag};
 use crate::world::texts::{TextId, Texts};
 
 impl State {
-    /// A cell's world in steady state at `now`.
+    /// A cell's world in steady state at `now`: everybody is where the day has them.
     pub fn new(shared: Arc<Shared>, cell: u16, now: Time) -> State {
+        let days = shared.benign;
+        State::made(shared, cell, now, days)
+    }
+
+    /// A cell's world at `now` in which everybody is at work and stays there: what busy hours bring, whenever it is.
+    pub fn working(shared: Arc<Shared>, cell: u16, now: Time) -> State {
+        State::made(shared, cell, now, false)
+    }
+
+    fn made(shared: Arc<Shared>, cell: u16, now: Time, days: bool) -> State {
         let range = shared.atlas.hosts_of_cell(cell);
         let mut s = State {
             cell,
@@ -40,12 +51,23 @@ impl State {
             shared: Some(Handle::new(shared.clone())),
             spare: Default::default(),
         };
+        s.texts.attach(shared.habits.fixed.clone());
         for id in range {
-            let h = booted(&shared, &mut s.texts, HostId(id), now);
+            let id = HostId(id);
+            let stand = if days { standing(&shared, id, now) } else { Standing::at_work(&shared, id, now) };
+            let h = booted(&shared, &mut s.texts, id, now, &stand);
             s.hosts.push(h);
+            let host = s.hosts.len() as u32 - 1;
+            if !stand.on && !stand.asleep && !s.stays(host) {
+                s.cut(host);
+            }
+            // what runs on for others' sake does so locked
+            let stays = s.stays(host);
+            let h = &mut s.hosts[host as usize];
+            (h.on, h.asleep) = (stand.on || stays, stand.asleep && !stays);
         }
         if shared.benign {
-            s.wake();
+            s.wake(days);
         }
         s
     }
@@ -59,6 +81,14 @@ impl State {
         for h in &self.hosts {
             let a = self.atlas().host(h.id);
             let second = |t: Time| h.clock(a, t).second();
+            let owner = a.owner.map(|o| self.atlas().account(o));
+            let persona = owner.and_then(|o| o.persona).map(|p| &*self.atlas().personas[p as usize].id);
+            let line = serde_json::json!({
+                "type": "host", "host": &*a.fqdn, "role": &*self.atlas().roles[a.role as usize],
+                "site": &*self.atlas().sites[a.site as usize].name, "owner": owner.map(|o| &*o.name), "persona": persona,
+                "on": h.on, "boot": h.boot_id,
+            });
+            writeln!(out, "{line}")?;
             for p in h.procs.iter().filter(|p| p.alive) {
                 let s = &p.snap;
                 let own = self.texts.get(s.path);
@@ -89,12 +119,83 @@ impl State {
 
     /// Attaches what is shared to a state that was loaded.
     pub fn attach(&mut self, shared: Arc<Shared>) {
+        self.texts.attach(shared.habits.fixed.clone());
         self.shared = Some(Handle::new(shared));
     }
 }
 
+/// How a machine stands when a world begins.
+struct Standing {
+    booted: Time,
+    /// When its owner's session began, if there is one.
+    session: Option<Time>,
+    on: bool,
+    asleep: bool,
+    /// Its owner is in a pause, or gone.
+    away: bool,
+    home: bool,
+}
+
+impl Standing {
+    /// The owner came this morning, or the last working morning before the world starts, and is at it.
+    fn at_work(shared: &Shared, id: HostId, now: Time) -> Standing {
+        let a = shared.atlas.host(id);
+        let mut rng = Rng::of(shared.seed, id.0 as u64, purpose("owner since"));
+        let since = Time((now - Span::s(rng.range(1_200, 7_200))).0.max((a.booted + Span::s(90)).0));
+        Standing {
+            booted: a.booted,
+            session: a.owner.map(|_| since),
+            on: true,
+            asleep: false,
+            away: false,
+            home: false,
+        }
+    }
+}
+
+/// How a machine stands at an instant of its owner's days.
+fn standing(shared: &Shared, id: HostId, now: Time) -> Standing {
+    let a = shared.atlas.host(id);
+    let mut rng = Rng::of(shared.seed, id.0 as u64, purpose("standing"));
+    let restarted = shared.last_restart(id, now).map_or(a.booted, |t| t.max(a.booted));
+    let mut s = Standing { booted: restarted, session: None, on: true, asleep: false, away: false, home: false };
+    let Some(owner) = a.owner else { return s };
+    let (presence, _) = shared.presence(owner, now);
+    s.away = !matches!(presence, Presence::Working { .. });
+    s.home = matches!(presence, Presence::Working { home: true });
+    let gone = presence == Presence::Gone;
+    let weekday = |t: Time| (shared.local_date(id, t) + 3).rem_euclid(7);
+    let (came, left) = shared.last_day(owner, now).unwrap_or((now - Span::s(40_000), now - Span::s(9_000)));
+    let before = Span::ms(rng.range(60_000, 200_000));
+    match a.evening {
+        Evening::ShutDown => {
+            s.on = !gone;
+            (s.booted, s.session) = (came - before, Some(came));
+        }
+        Evening::Weekend => {
+            // the week's first day at work
+            let monday = shared.local_time(id, shared.local_date(id, came) - weekday(came), 0.0);
+            let first = shared.first_day(owner, monday, now).unwrap_or(came);
+            s.on = !(gone && weekday(left) >= 4);
+            (s.booted, s.session) = (first - before, Some(first));
+        }
+        Evening::LogOff => s.session = (!gone).then_some(came),
+        Evening::Stay | Evening::Sleep => {
+            s.asleep = gone && a.evening == Evening::Sleep;
+            s.on = !s.asleep;
+            s.session = shared.first_day(owner, s.booted, now);
+        }
+    }
+    // a session begins after its boot, and both before now
+    s.session = s.session.map(|t| Time(t.0.max((s.booted + Span::s(60)).0).min((now - Span::s(20)).0)));
+    if let Some(since) = s.session {
+        s.booted = Time(s.booted.0.min((since - Span::s(40)).0));
+    }
+    s
+}
+
 /// A host as it stands some time after its boot.
-fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
+fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Standing) -> Host {
     let atlas = &shared.atlas;
     let a = atlas.host(id);
     let boot = &atlas.boots[a.boot as usize];
@@ -103,9 +204,14 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     let least = shared.ids.get(id.0 as usize).copied().unwrap_or_default();
     let mut h = Host {
         id,
-        booted: a.booted,
+        booted: stand.booted,
         boot_id: a.boot_id.max(least.0),
-        luid: 0x1_0000,
+        luid: least.1.max(0x1_0000),
+        away: stand.away,
+        locked: stand.away && stand.session.is_some(),
+        home: stand.home,
+        pace: 1.0,
+        procs: Vec::with_capacity(boot.processes.len() + 4),
         rng: Rng::of(shared.seed, id.0 as u64, purpose("life")),
         ports: [rng.below(16_384) as u16, rng.below(16_384) as u16],
         on: true,
@@ -113,18 +219,19 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         kept_until: crate::world::power::NEVER,
         ..Host::default()
     };
-    let fixed =
-        |luid, account| Session { luid, account, start: a.booted, logon_type: 5, elevated: true, ..Session::default() };
+    let fixed = |luid, account| Session {
+        luid,
+        account,
+        start: stand.booted,
+        logon_type: 5,
+        elevated: true,
+        ..Session::default()
+    };
     h.sessions = vec![
         fixed(SYSTEM_LUID, AccountId::SYSTEM),
         fixed(LOCAL_SERVICE_LUID, AccountId::LOCAL_SERVICE),
         fixed(NETWORK_SERVICE_LUID, AccountId::NETWORK_SERVICE),
     ];
-    // the owner came this morning, or the last working morning before the world starts
-    let owner_since = a.owner.map(|_| {
-        let back = Span::s(rng.range(1_200, 7_200));
-        Time((now - back).0.max((a.booted + Span::s(90)).0))
-    });
     for account in [AccountId::UMFD_0, AccountId::UMFD_1, AccountId::DWM_1] {
         h.luid += 0x13 + rng.below(0x1400);
         let luid = h.luid;
@@ -132,13 +239,23 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
         h.sessions.push(Session {
             luid,
             account,
-            start: a.booted + Span::s(4),
+            start: stand.booted + Span::s(4),
             logon_type: 2,
             terminal,
             ..Session::default()
         });
     }
-    if let (Some(owner), Some(since)) = (a.owner, owner_since) {
+    // services under accounts of their own
+    for b in &boot.processes {
+        if let BootSession::Service(account) | BootSession::Console(account) = b.session
+            && !h.sessions.iter().any(|s| s.account == account)
+        {
+            let start = stand.booted + Span(b.after.0 * 9 / 10);
+            let luid = h.new_luid(start);
+            h.sessions.push(Session { luid, account, start, logon_type: 5, elevated: true, ..Session::default() });
+        }
+    }
+    if let (Some(owner), Some(since)) = (a.owner, stand.session) {
         let admin = atlas.account(owner).local_admin;
         h.luid = h.luid.max(least.1);
         let (full, limited) = (h.new_luid(since), if admin { h.new_luid(since) } else { 0 });
@@ -177,22 +294,20 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
             Some(s) => (s.account, *s),
             None => (AccountId::SYSTEM, h.sessions[0]),
         };
-        let base = if b.session == BootSession::Owner { s.start } else { a.booted };
+        let base = if b.session == BootSession::Owner { s.start } else { stand.booted };
         let jitter = 0.67 + 0.66 * rng.f64();
         let start = base + Span((b.after.0 as f64 * jitter) as i64);
         let start = if i > 0 { Time(start.0.max(parent.snap.start.0 + 1_700_000)) } else { start };
         h.sequence += 1 + rng.below(3);
         let line = atlas.boot_command_line(id, b, account);
-        let owner_level = if account.0 >= AccountId::FIRST { Level::Medium } else { Level::System };
+        let owner_level = match (account.0 >= AccountId::FIRST, s.logon_type) {
+            (true, 5) => Level::High,
+            (true, _) => Level::Medium,
+            _ => Level::System,
+        };
         let pid = match i {
             0 => 4,
-            _ if i < 14 => {
-                let mut n = 22 + i as u32 * 14 + rng.below(13) as u32;
-                while crate::world::host::is_thread(id, n) || h.procs.iter().any(|p| p.snap.pid == 4 * n) {
-                    n += 1;
-                }
-                4 * n
-            }
+            _ if i < EARLY as usize => h.early_pid(i as u16),
             _ => h.new_pid(),
         };
         let pid = if h.procs.iter().any(|p| p.alive && p.snap.pid == pid) { h.new_pid() } else { pid };
@@ -212,8 +327,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
             image,
             start,
             key: (h.boot_id as u64) << 48 | h.sequence,
-            command_line: texts.keep(&line),
-            directory: texts.keep(r"C:\Windows\system32\"),
+            command_line: shared.habits.line(a.boot, i as u16).unwrap_or_else(|| texts.keep(&line)),
+            directory: TextId::fixed(0),
             path,
             account,
             luid: s.luid,
@@ -237,6 +352,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
             console: false,
             ending: false,
             alive: !b.exits
+                // the screen that asks for a password is there when it asks
+                && (b.program != shared.habits.logonui || h.owner.is_none() || h.locked)
                 && image < atlas.images.len() as u32
                 && (b.session != BootSession::Owner || h.owner.is_some()),
         };
@@ -256,7 +373,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time) -> Host {
     }
     h.boot_slots = h.procs.len() as u16;
     // processes started and gone since boot: a few a minute
-    let minutes = ((now - a.booted).0 / 60_000_000_000).max(1) as u64;
+    let minutes = ((now - stand.booted).0 / 60_000_000_000).max(1) as u64;
     h.sequence += minutes * (2 + mix(shared.seed, id.0 as u64) % 3);
     if least.0 == 0 {
         h.sequence += now.second().rem_euclid(30 * 86_400) as u64 / 10;

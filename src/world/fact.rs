@@ -166,6 +166,12 @@ impl Facts {
             self.free(i, texts);
         }
     }
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.slots.iter().map(|f| f.extra.capacity() * std::mem::size_of::<(Field, Val)>()).sum::<usize>()
+            + self.slots.capacity() * std::mem::size_of::<Fact>()
+            + self.free.capacity() * 4
+    }
     /// Facts in use.
     pub fn live(&self) -> usize {
         self.slots.len() - self.free.len()

@@ -18,15 +18,15 @@ use crate::world::texts::TextId;
 #[derive(Debug, Default)]
 pub struct Index {
     names: BTreeMap<Box<str>, u16>,
-    modules: BTreeMap<Box<str>, u32>,
     by_ip: BTreeMap<Ipv4Addr, HostId>,
     by_name: BTreeMap<Box<str>, HostId>,
     /// For each boot image: slot of the process that hosts a service.
     services: Vec<BTreeMap<u16, u16>>,
     servers: BTreeMap<(u16, bool), Who>,
-    /// Habits by persona, role.
+    /// Habits by persona, role, boot image.
     personas: Vec<Vec<u32>>,
     roles: Vec<Vec<u32>>,
+    programs: Vec<Vec<u32>>,
     /// Background entries that apply to each boot image, with cumulative weights (in thousandths of runs an hour).
     noise: Vec<Noise>,
     kernels: Vec<String>,
@@ -44,14 +44,26 @@ pub struct Index {
     pub create_trace: Option<u16>,
     /// Call trace of anything else.
     pub generic_trace: u16,
-    /// Modules of a program nobody knows.
-    pub plain_modules: Vec<ModuleId>,
+    /// Modules of a program nobody knows, for each operating system.
+    pub plain_modules: Vec<Vec<ModuleId>>,
     /// Instance that background belongs to.
     pub nobody: Option<Arc<Inst>>,
     /// Names of event log, Sysmon and services processes, for boot.
     pub sysmon: u16,
     /// Service name of the event log.
     pub event_log: u16,
+    /// Service that restarts machines for updates.
+    pub update_service: u16,
+    /// Asks for a password.
+    pub logonui: u16,
+    /// Programs that end with the machine, unseen.
+    pub core: Vec<u16>,
+    /// Boot processes of each boot image in the order they start: the machine's, the owner's session's.
+    orders: Vec<[Vec<u16>; 2]>,
+    /// Command lines of boot processes that are the same on every host, by boot image: indices into `fixed`.
+    lines: Vec<Vec<Option<u32>>>,
+    /// Texts that every cell shares.
+    pub fixed: Arc<[crate::world::atlas::Text]>,
     /// See `explorer`.
     pub lsass: u16,
     /// See `explorer`.
@@ -71,8 +83,24 @@ pub struct Noise {
     pub timers: Vec<u32>,
 }
 
+/// What any program loads.
+const PLAIN: [&str; 8] = [
+    "ntdll.dll",
+    "kernel32.dll",
+    "kernelbase.dll",
+    "msvcrt.dll",
+    "advapi32.dll",
+    "sechost.dll",
+    "rpcrt4.dll",
+    "ws2_32.dll",
+];
+
 /// One of two runs comes at once after another: activity is self-exciting.
 const BURST: f64 = 0.7;
+/// One of two things a person does comes soon after another.
+const TOGETHER: f64 = 0.55;
+/// Pauses between such series, against the mean: what comes together is made up by them.
+const APART: f64 = 1.9;
 /// Typical pause within a burst.
 const BURST_MEDIAN: Span = Span::ms(12);
 /// One pause in a hundred within a burst is longer.
@@ -91,10 +119,6 @@ impl Index {
             x.names.insert(n.clone(), i as u16);
         }
         x.kernels = atlas.oses.iter().map(|o| format!("10.0.{}.{}", o.build, o.revision)).collect();
-        for (i, m) in atlas.modules.iter().enumerate() {
-            let name = m.path.rsplit('\\').next().unwrap_or("").to_ascii_lowercase();
-            x.modules.entry(name.into()).or_insert(i as u32);
-        }
         for (i, h) in atlas.hosts.iter().enumerate() {
             let id = HostId(i as u32);
             x.by_ip.insert(h.ip, id);
@@ -111,14 +135,26 @@ impl Index {
             x.services.push(services);
         }
         x.servers = servers.iter().map(|(port, udp, who)| ((*port, *udp), *who)).collect();
+        x.programs = vec![vec![]; atlas.boots.len()];
         x.personas = vec![vec![]; atlas.personas.len()];
         x.roles = vec![vec![]; atlas.roles.len()];
         for (i, h) in library.habits.iter().enumerate() {
             match h.holder {
                 Holder::Persona(p) => x.personas[p as usize].push(i as u32),
                 Holder::Role(r) => x.roles[r as usize].push(i as u32),
-                // habits of single programs are background
-                Holder::Image(_) | Holder::Service(_) => {}
+                // a program's habits are those of the machines that it runs on from their boot on
+                Holder::Image(p) => {
+                    for (b, image) in atlas.boots.iter().enumerate() {
+                        if image.processes.iter().any(|q| q.program == p && !q.exits) {
+                            x.programs[b].push(i as u32);
+                        }
+                    }
+                }
+                Holder::Service(s) => {
+                    for b in (0..atlas.boots.len()).filter(|b| x.services[*b].contains_key(&s)) {
+                        x.programs[b].push(i as u32);
+                    }
+                }
             }
         }
         x.documents =
@@ -131,22 +167,20 @@ impl Index {
         x.event_log = x.name("eventlog");
         x.lsass = x.name("lsass.exe");
         x.services_exe = x.name("services.exe");
+        x.update_service = x.name("usosvc");
+        x.logonui = x.name("logonui.exe");
+        x.core = ["system", "registry", "memcompression", "smss.exe", "csrss.exe", "wininit.exe", "winlogon.exe"]
+            .iter()
+            .chain(&["services.exe", "lsass.exe", "lsaiso.exe"])
+            .map(|n| x.name(n))
+            .collect();
+        x.boots(atlas);
         x.generic_trace = x.name("generic");
         let create = x.name("create_process");
         x.create_trace = atlas.traces.iter().any(|t| t.name == create).then_some(create);
-        x.plain_modules = [
-            "ntdll.dll",
-            "kernel32.dll",
-            "kernelbase.dll",
-            "msvcrt.dll",
-            "advapi32.dll",
-            "sechost.dll",
-            "rpcrt4.dll",
-            "ws2_32.dll",
-        ]
-        .iter()
-        .filter_map(|n| x.module(n).map(ModuleId))
-        .collect();
+        x.plain_modules = (0..atlas.oses.len() as u16)
+            .map(|os| PLAIN.iter().filter_map(|n| atlas.system_module(os, n)).collect())
+            .collect();
         x.nobody = Some(Arc::new(Inst {
             id: InstId(0),
             scenario: ScenarioId(0),
@@ -161,6 +195,49 @@ impl Index {
             x.noise.push(x.noise_of(atlas, library, b));
         }
         x
+    }
+
+    /// The order in which boot processes start, and their texts.
+    fn boots(&mut self, atlas: &Atlas) {
+        use crate::world::atlas::BootSession;
+        let mut fixed: BTreeMap<&str, u32> = BTreeMap::new();
+        fixed.insert(r"C:\Windows\system32\", 0);
+        let mut texts: Vec<crate::world::atlas::Text> = vec![r"C:\Windows\system32\".into()];
+        for b in &atlas.boots {
+            let order = |owner: bool| {
+                let of = |i: &u16| (b.processes[*i as usize].session == BootSession::Owner) == owner;
+                let mut list: Vec<u16> = (0..b.processes.len() as u16).filter(of).collect();
+                // parents stand first in the image and stay before their children
+                list.sort_by_key(|i| (b.start_of(*i), *i));
+                list
+            };
+            self.orders.push([order(false), order(true)]);
+            let mut lines = vec![];
+            for p in &b.processes {
+                if p.command_line.contains('{') {
+                    lines.push(None);
+                    continue;
+                }
+                let next = texts.len() as u32;
+                let i = *fixed.entry(&p.command_line).or_insert(next);
+                if i == next {
+                    texts.push(p.command_line.clone());
+                }
+                lines.push(Some(i));
+            }
+            self.lines.push(lines);
+        }
+        self.fixed = texts.into();
+    }
+
+    /// Slots of a boot image in the order they start.
+    pub fn order(&self, boot: u16, session: bool) -> &[u16] {
+        &self.orders[boot as usize][usize::from(session)]
+    }
+
+    /// The shared text of a boot process's command line, where it is the same everywhere.
+    pub fn line(&self, boot: u16, slot: u16) -> Option<TextId> {
+        self.lines[boot as usize][slot as usize].map(TextId::fixed)
     }
 
     fn noise_of(&self, atlas: &Atlas, library: &Library, boot: usize) -> Noise {
@@ -202,10 +279,6 @@ impl Index {
     pub fn kernel(&self, os: u16) -> &str {
         &self.kernels[os as usize]
     }
-    /// A module by file name in lower case.
-    pub fn module(&self, name: &str) -> Option<u32> {
-        self.modules.get(name).copied()
-    }
     /// The host with an address.
     pub fn host_by_ip(&self, ip: Ipv4Addr) -> Option<HostId> {
         self.by_ip.get(&ip).copied()
@@ -229,112 +302,62 @@ impl Index {
 }
 
 impl State {
-    /// Habits of a host: those of its owner's persona, else of its role.
-    fn habits_of(&self, host: u32) -> (&[u32], bool) {
+    /// Habits of a host: those of its owner's persona, of its role, of its programs.
+    pub(super) fn habits_of(&self, host: u32) -> [&[u32]; 3] {
         let x = &self.shared().habits;
         let h = self.atlas().host(self.host_id(host));
-        match h.owner.and_then(|o| self.atlas().account(o).persona) {
-            Some(p) => (&x.personas[p as usize], true),
-            None => (&x.roles[h.role as usize], false),
-        }
+        let persona = h.owner.and_then(|o| self.atlas().account(o).persona);
+        [persona.map_or(&[], |p| &x.personas[p as usize]), &x.roles[h.role as usize], &x.programs[h.boot as usize]]
     }
 
-    /// A person or a server does the next thing, and the one after is planned.
+    /// A person does the next thing, and the one after is planned, as long as somebody is at the machine.
     pub(super) fn next_habit(&mut self, host: u32) {
-        let shared = self.shared().clone();
-        let (habits, person) = self.habits_of(host);
-        let habits = habits.to_vec();
-        if habits.is_empty() {
+        if !self.active(host) {
+            self.hosts[host as usize].busy = false;
             return;
         }
-        let gaps: Vec<f64> = habits
-            .iter()
-            .map(|h| mean_gap(&shared.library.habits[*h as usize].rhythm).as_secs_f64().max(1.0))
-            .collect();
-        let rate: f64 = gaps.iter().map(|g| 1.0 / g).sum();
+        let shared = self.shared().clone();
+        let rhythm = |h: &u32| &shared.library.habits[*h as usize].rhythm;
+        let free = |h: &&u32| matches!(rhythm(h), Rhythm::PerDay(_) | Rhythm::PerHour(_));
+        let (mut rate, mut sum) = (0.0, 0u32);
+        let mut habits = vec![];
+        let mut cumulative = vec![];
+        for h in self.habits_of(host)[0].iter().filter(free) {
+            let gap = mean_gap(rhythm(h)).as_secs_f64().max(1.0);
+            rate += 1.0 / gap;
+            sum += ((1e7 / gap) as u32).max(1);
+            habits.push(*h);
+            cumulative.push(sum);
+        }
+        if habits.is_empty() {
+            self.hosts[host as usize].busy = false;
+            return;
+        }
         let mut rng = self.hosts[host as usize].rng.fork(self.n);
-        let at_work = if person { self.at_work(host, self.now) } else { 1.0 };
-        if self.busy(host, rng.fork(purpose("load")).u64()) && rng.chance(at_work) {
-            let mut sum = 0u32;
-            let cumulative: Vec<u32> = gaps
-                .iter()
-                .map(|g| {
-                    sum += ((1e7 / g) as u32).max(1);
-                    sum
-                })
-                .collect();
-            let h = &shared.library.habits[habits[rng.weighted(&cumulative)] as usize];
-            if h.rhythm != Rhythm::AtLogon {
-                self.start_habit(host, h.scenario);
-            }
+        let h = &shared.library.habits[habits[rng.weighted(&cumulative)] as usize];
+        if self.busy(host, rng.fork(purpose("load")).u64()) {
+            self.start_habit(host, h.scenario);
         }
-        // people do several things in a row, then something else for a while
+        // one thing leads to another at once, then comes something else for a while
         let mean = 1.0 / rate;
-        let gap = if person && rng.chance(0.5) {
-            rng.lognormal(mean * 0.15, mean * 1.5)
+        let gap = if rng.chance(TOGETHER) {
+            rng.lognormal(mean * 0.06, mean * 1.2)
         } else {
-            rng.exponential(Span((mean * 1.6e9) as i64)).as_secs_f64()
+            rng.exponential(Span((mean * APART * 1e9) as i64)).as_secs_f64()
         };
-        self.at(self.now + Span((gap.max(0.05) * 1e9) as i64), What::Habit(host));
+        self.at(self.now + Span((gap.max(0.3) * 1e9) as i64), What::Habit(host));
     }
 
-    /// How likely the owner of a host is at it, now.
-    pub fn at_work(&mut self, host: u32, t: Time) -> f64 {
+    pub(super) fn start_habit(&mut self, host: u32, scenario: ScenarioId) {
         let id = self.host_id(host);
-        let Some(owner) = self.atlas().host(id).owner else { return 1.0 };
-        let Some(p) = self.atlas().account(owner).persona else { return 1.0 };
-        let (day, hour) = self.local_hours(host, t);
-        let shared = self.shared().clone();
-        let persona = &shared.atlas.personas[p as usize];
-        let mut own = Rng::of(shared.atlas.seed, owner.0 as u64, purpose("working day"));
-        let shift = own.normal() as f32 * 0.6;
-        let night = own.chance(persona.night as f64);
-        let (mut start, mut end) = (persona.hours.0 + shift, persona.hours.1 + shift);
-        if night {
-            (start, end) = (start + 12.0, end + 12.0);
-        }
-        let mut today =
-            Rng::of(shared.atlas.seed, owner.0 as u64, purpose("day") ^ (t.second().div_euclid(86_400) as u64));
-        let presence = persona.presence[match day {
-            5 => 1,
-            6 => 2,
-            _ => 0,
-        }];
-        if !today.chance(presence as f64) {
-            return 0.003;
-        }
-        let late = today.normal() as f32 * 0.4;
-        let lunch = 12.2 + today.f64() as f32 * 1.3;
-        let mut h = hour as f32;
-        if night && h < 12.0 {
-            h += 24.0;
-        }
-        if h < start + late || h > end + late {
-            return 0.01;
-        }
-        if !night && h > lunch && h < lunch + 0.7 { 0.15 } else { 1.0 }
-    }
-
-    fn start_habit(&mut self, host: u32, scenario: ScenarioId) {
-        let shared = self.shared().clone();
-        let id = self.host_id(host);
-        let owner = shared.atlas.host(id).owner;
+        let owner = self.atlas().host(id).owner;
         let (inst, seed) = self.next_instance();
-        let mut own = crate::world::instance::Choices::default();
-        let s = &shared.library.scenarios[scenario.0 as usize];
-        if let Some((name, _)) = s.cast.first() {
-            own.cast.push((name.clone(), shared.atlas.host(id).name.as_ref().into()));
-        }
-        if let (Some((name, _)), Some(o)) = (s.cast.get(1), owner) {
-            own.cast.push((name.clone(), shared.atlas.account(o).name.as_ref().into()));
-        }
-        self.launch(inst, scenario, seed, &own);
+        self.launch(inst, scenario, seed, &crate::world::instance::Choices::default(), &own_roles(id, owner));
     }
 
     /// How much more the programs of a host do now than when it is left alone.
-    fn pace(&mut self, host: u32) -> f64 {
-        let owned = self.atlas().host(self.host_id(host)).owner.is_some();
-        if owned && self.at_work(host, self.now) > 0.5 { AT_WORK } else { 1.0 }
+    fn pace(&self, host: u32) -> f64 {
+        if self.active(host) { AT_WORK } else { 1.0 }
     }
 
     /// When a host's programs do something first, seen from any moment: most moments lie in a pause between bursts.
@@ -353,6 +376,10 @@ impl State {
             return;
         }
         let mut rng = self.hosts[host as usize].rng.fork(self.n ^ purpose("noise"));
+        if !self.hosts[host as usize].on {
+            self.hosts[host as usize].noisy = false;
+            return;
+        }
         if self.busy(host, rng.fork(purpose("load")).u64()) {
             let entry = noise.entries[rng.weighted(&noise.cumulative)];
             self.background(host, entry, rng.u64());
@@ -376,7 +403,7 @@ impl State {
         let id = self.host_id(host).0 as u64;
         if first {
             let phase = Rng::of(shared.seed, id, purpose("timer") ^ entry as u64).below(every.0 as u64);
-            return self.at(self.now + Span(phase as i64), What::Timer(host, entry));
+            return self.at(self.now + Span(phase as i64), What::Tick(host, entry));
         }
         let mut rng = self.hosts[host as usize].rng.fork(self.n ^ purpose("timer"));
         if self.hosts[host as usize].up() {
@@ -384,7 +411,7 @@ impl State {
         }
         // timers are coalesced with others: they fire a little late, and count from there
         let late = Span(rng.exponential(Span((every.0 / 300).clamp(2_000_000, 900_000_000))).0);
-        self.at(self.now + every + late, What::Timer(host, entry));
+        self.at(self.now + every + late, What::Tick(host, entry));
     }
 
     /// Runs a background entry on a host. False when the program it belongs to does not run there.

@@ -17,6 +17,9 @@ pub const NETWORK_SERVICE_LUID: u64 = 0x3e4;
 /// Images at or above this index belong to the cell ([`crate::world::state::State::own_images`]), not to the atlas.
 pub const OWN_IMAGES: u32 = 1 << 31;
 
+/// Processes of a boot image that have low pids.
+pub const EARLY: u16 = 12;
+
 /// A token's integrity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Level {
@@ -179,6 +182,26 @@ pub struct Host {
     pub kept_until: Time,
     /// Part of what it would do that it does: the load of a host that never sleeps follows the others.
     pub load: f32,
+    /// Its lid is closed: what it was doing goes on when it wakes.
+    pub asleep: bool,
+    /// Its owner's session is locked.
+    pub locked: bool,
+    /// Its owner is not at it.
+    pub away: bool,
+    /// Its owner works at home today.
+    pub home: bool,
+    /// It has been asked to go off.
+    pub falling: bool,
+    /// A restart for updates waits until it is not in the way.
+    pub updates: bool,
+    /// The owner's habits have an entry in the queue.
+    pub busy: bool,
+    /// Its programs' noise has an entry in the queue.
+    pub noisy: bool,
+    /// How slow this boot is.
+    pub pace: f32,
+    /// From then on the sensor writes what it has seen.
+    pub sensor_at: Time,
     /// Recently used pids are not given out again at once.
     pub recent: [u32; 8],
 }
@@ -212,6 +235,14 @@ impl Host {
                 return pid;
             }
         }
+    }
+    /// A low pid for one of the first processes of a boot, in the order of the boot image.
+    pub fn early_pid(&mut self, slot: u16) -> u32 {
+        let mut n = 22 + slot as u32 * 14 + self.rng.below(13) as u32;
+        while is_thread(self.id, n) || self.by_pid(4 * n).is_some() {
+            n += 1;
+        }
+        4 * n
     }
     /// A new LUID: a counter since boot that tokens and other kernel objects advance as well. Recorded on one controller:
     /// steps of 20 to 50 within a burst of logons, some 6,000 in the 23 quiet seconds after it.

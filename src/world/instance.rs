@@ -14,6 +14,13 @@ use crate::world::program::{Attr, Bind, DomainKind, Draw, Library, Piece, Scenar
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct InstId(pub u64);
 
+impl InstId {
+    /// A habit's instance: what people and machines do every day.
+    pub fn everyday(self) -> bool {
+        self.0 >> 40 != 0
+    }
+}
+
 /// What a role is bound to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Bound {
@@ -94,7 +101,8 @@ pub struct Choices {
     pub vars: Vec<(Box<str>, Box<str>)>,
 }
 
-/// Casts and draws an instance.
+/// Casts and draws an instance. `given` are its first roles where they are settled; of those that could play another one
+/// who is `at_work` is preferred.
 ///
 /// # Errors
 /// A role nobody can fill, in words.
@@ -107,14 +115,19 @@ pub fn bind(
     seed: u64,
     start: Time,
     choices: &Choices,
+    given: &[Bound],
+    at_work: &dyn Fn(HostId) -> bool,
 ) -> Result<Inst, String> {
     let s = &library.scenarios[scenario.0 as usize];
     let mut inst = Inst { id, scenario, seed, attack: s.attack, roles: vec![], vars: vec![], choices: vec![], start };
     for (i, (name, bind)) in s.cast.iter().enumerate() {
         let mut rng = Rng::of(seed, i as u64, purpose("cast"));
         let chosen = choices.cast.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
-        let bound = role(atlas, casting, &inst.roles, bind, chosen, &mut rng)
-            .ok_or_else(|| format!("nobody can play role `{name}` of `{}`", s.id))?;
+        let bound = match given.get(i) {
+            Some(b) => Some(b.clone()),
+            None => role(atlas, casting, &inst.roles, bind, chosen, &mut rng, at_work),
+        };
+        let bound = bound.ok_or_else(|| format!("nobody can play role `{name}` of `{}`", s.id))?;
         inst.roles.push(bound);
     }
     for (i, (name, draw)) in s.vars.iter().enumerate() {
@@ -133,6 +146,22 @@ fn pick<T: Copy>(list: &[T], rng: &mut Rng) -> Option<T> {
     if list.is_empty() { None } else { Some(list[rng.below(list.len() as u64) as usize]) }
 }
 
+/// Tries to find somebody who is at work.
+const TRIES: u32 = 12;
+
+/// One of a list, best one that pleases.
+fn pick_best<T: Copy>(list: &[T], rng: &mut Rng, good: impl Fn(T) -> bool) -> Option<T> {
+    let first = pick(list, rng)?;
+    let mut one = first;
+    for _ in 0..TRIES {
+        if good(one) {
+            return Some(one);
+        }
+        one = pick(list, rng)?;
+    }
+    Some(first)
+}
+
 fn role(
     atlas: &Atlas,
     casting: &Casting,
@@ -140,6 +169,7 @@ fn role(
     bind: &Bind,
     chosen: Option<&str>,
     rng: &mut Rng,
+    at_work: &dyn Fn(HostId) -> bool,
 ) -> Option<Bound> {
     if let Some(name) = chosen {
         let host =
@@ -174,7 +204,7 @@ fn role(
                 persona.is_none_or(|p| atlas.host(*h).owner.is_some_and(|o| atlas.account(o).persona == Some(p)))
             };
             let fit: Vec<HostId> = all.iter().copied().filter(|h| of(h) && !taken.contains(h)).collect();
-            pick(&fit, rng).or_else(|| pick(all, rng)).map(Bound::Host)
+            pick_best(&fit, rng, at_work).or_else(|| pick(all, rng)).map(Bound::Host)
         }
         Bind::Hosts { role, take, reach } => {
             let n = rng.range(take.0 as i64, take.1 as i64) as usize;
@@ -189,7 +219,10 @@ fn role(
             if all.is_empty() { None } else { Some(Bound::Hosts(all.into_iter().map(|(_, _, h)| h).collect())) }
         }
         Bind::UserOf(r) => atlas.host(host_of(*r)?).owner.map(Bound::Account),
-        Bind::User { persona } => pick(&casting.by_persona[*persona as usize], rng).map(Bound::Account),
+        Bind::User { persona } => {
+            let there = |a: AccountId| atlas.account(a).host.is_none_or(at_work);
+            pick_best(&casting.by_persona[*persona as usize], rng, there).map(Bound::Account)
+        }
         Bind::NewAccount { name } => Some(Bound::New(*name)),
         Bind::DomainAdmin => pick(&casting.admins, rng).map(Bound::Account),
         Bind::ServiceAccount => pick(&casting.services, rng).map(Bound::Account),

@@ -389,24 +389,11 @@ impl State {
             return;
         }
         let tag = l.tag.map_or(0, |t| self.tag(t));
-        let style = if l.caller.is_some() { Style::SECONDARY } else { Style::of(l.logon_type, l.ntlm) };
-        let h = &self.hosts[host as usize];
-        let caller = match style.by {
-            By::Lsass => Snap::default(),
-            By::Services => h.procs[h.services as usize].snap,
-            By::Winlogon => match self.image_slot(host, self.shared().habits.winlogon) {
-                Some(s) => self.hosts[host as usize].procs[s as usize].snap,
-                None => Snap::default(),
-            },
-            // a service that has not started yet is asked through winlogon
-            By::Service(name) => match self
-                .service_slot(host, self.shared().habits.name(name))
-                .or_else(|| self.image_slot(host, self.shared().habits.winlogon))
-            {
-                Some(s) => self.hosts[host as usize].procs[s as usize].snap,
-                None => Snap::default(),
-            },
+        let style = match l.caller.is_some() {
+            true => Style::SECONDARY,
+            false => Style::of(l.logon_type, l.ntlm, l.account),
         };
+        let caller = self.caller(host, &style);
         let (ip, port, workstation) = match l.from {
             Some((from, port)) => {
                 let f = self.atlas().host(from);
@@ -430,6 +417,7 @@ impl State {
         let own = account.kind == AccountKind::Machine && account.host == Some(l.host);
         let pair = admin && matches!(l.logon_type, 2 | 10 | 11) && account.kind != AccountKind::BuiltIn;
         let terminal = match l.logon_type {
+            2 if l.account == AccountId::UMFD_0 => 0,
             2 | 7 | 11 => 1,
             10 => {
                 2 + (self.hosts[host as usize].sessions.iter().filter(|s| s.logon_type == 10 && s.luid != 0).count()
@@ -454,7 +442,7 @@ impl State {
                 start: now,
                 logon_type: l.logon_type,
                 terminal: copied.map_or(terminal, |c| c.terminal),
-                elevated: copied.map_or(admin || own, |c| c.elevated),
+                elevated: copied.map_or(admin || own || l.logon_type == 5, |c| c.elevated),
                 tag,
                 from: ip.map(|ip| (ip, port)),
                 outbound: copied.map(|_| l.account),
@@ -477,15 +465,44 @@ impl State {
             self.session_facts(host, &l, &style, &caller, &s, ip, port, &workstation, tag);
         }
         let user_luid = if pair { linked } else { luid };
-        match l.then {
-            Some(p) => self.play(p, Some((user_luid, l.hold))),
-            None => self.at(now + l.hold, What::LogOff(host, user_luid)),
+        let owner = self.atlas().host(l.host).owner == Some(l.account);
+        match (l.then, l.logon_type) {
+            (Some(p), _) => self.play(p, Some((user_luid, l.hold))),
+            (None, 7) if owner => {
+                self.at(now + l.hold, What::LogOff(host, user_luid));
+                self.unlocked(host);
+            }
+            (None, 2 | 11) if owner && self.hosts[host as usize].owner.is_none() => self.signed_in(host, user_luid),
+            (None, _) if l.hold == super::life::FOREVER => {}
+            (None, _) => self.at(now + l.hold, What::LogOff(host, user_luid)),
         }
     }
 
     /// The session of SYSTEM, LOCAL SERVICE or NETWORK SERVICE.
     fn fixed_session(&self, host: u32, account: AccountId) -> Option<Session> {
         self.hosts[host as usize].sessions.iter().take(3).find(|s| s.account == account).copied()
+    }
+
+    /// The process that asked for a logon of a style.
+    fn caller(&self, host: u32, style: &Style) -> Snap {
+        let x = &self.shared().habits;
+        let slot = match style.by {
+            By::Lsass => None,
+            By::Services => Some(self.hosts[host as usize].services),
+            By::Winlogon => self.image_slot(host, x.winlogon),
+            By::Wininit => self.image_slot(host, x.name("wininit.exe")),
+            // a service that has not started yet is asked through winlogon
+            By::Service(name) => self.service_slot(host, x.name(name)).or_else(|| self.image_slot(host, x.winlogon)),
+        };
+        slot.map_or(Snap::default(), |s| self.hosts[host as usize].procs[s as usize].snap)
+    }
+
+    /// The facts of a session that is there already: those of the machine's own accounts.
+    pub(super) fn open_facts(&mut self, host: u32, l: &LogOn, s: &Session) {
+        let style = Style::of(l.logon_type, l.ntlm, l.account);
+        let caller = self.caller(host, &style);
+        let name = self.atlas().host(l.host).name.to_string();
+        self.session_facts(host, l, &style, &caller, s, None, 0, &name, 0);
     }
 
     fn session_facts(
@@ -513,14 +530,18 @@ impl State {
                 true => l.guid,
                 false => [0; 16],
             };
+            // NT SERVICE, IIS APPPOOL, Window Manager, Font Driver Host
+            let sid = &*self.atlas().account(l.account).sid;
+            let virtual_account =
+                ["S-1-5-80-", "S-1-5-82-", "S-1-5-90-", "S-1-5-96-"].iter().any(|p| sid.starts_with(p));
             let f = self.facts.get_mut(made);
             f.extra.push((Field::LogonId, Val::Uint(s.luid)));
             f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
             // a token that is not split counts as elevated (recorded: 302 of 302 Kerberos network logons)
             let whole = l.logon_type == 3 && !l.ntlm;
             f.extra.push((Field::LogonElevated, Val::Bool(s.elevated || whole)));
-            f.extra.push((Field::LogonVirtual, Val::Bool(false)));
             f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
+            f.extra.push((Field::LogonVirtual, Val::Bool(virtual_account)));
             f.extra.push((Field::LogonGuid, Val::Guid(guid)));
             f.extra.push((Field::LogonImpersonation, Val::Uint(2)));
             if let Some(to) = s.outbound {
@@ -686,6 +707,7 @@ enum By {
     Lsass,
     Services,
     Winlogon,
+    Wininit,
     Service(&'static str),
 }
 
@@ -704,11 +726,16 @@ impl Style {
         Style { process: "seclogo", package: "Negotiate", lm: "-", key_length: 0, by: By::Service("seclogon") };
 
     /// Read off the recordings (`windows-facts/logons.json`) and Windows' own documentation of 4624.
-    fn of(logon_type: u8, ntlm: bool) -> Style {
+    fn of(logon_type: u8, ntlm: bool, account: AccountId) -> Style {
         let s = |process, package, by| Style { process, package, lm: "-", key_length: 0, by };
         match (logon_type, ntlm) {
             (3, true) => Style { process: "NtLmSsp ", package: "NTLM", lm: "NTLM V2", key_length: 128, by: By::Lsass },
             (3, false) => s("Kerberos", "Kerberos", By::Lsass),
+            // the system itself, when it starts; the console's own accounts
+            (0, _) => s("-", "-", By::Lsass),
+            (2, _) if account == AccountId::UMFD_0 => s("Advapi  ", "Negotiate", By::Wininit),
+            (2, _) if account.0 < AccountId::FIRST => s("Advapi  ", "Negotiate", By::Winlogon),
+            (7, _) => s("User32 ", "Negotiate", By::Service("lsm")),
             (4, _) => s("Advapi  ", "Negotiate", By::Service("schedule")),
             (5, _) => s("Advapi  ", "Negotiate", By::Services),
             (10, _) => s("User32 ", "Negotiate", By::Service("termservice")),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::activity::{Field, Kind, Type};
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
-use crate::world::atlas::{AccountId, HostId};
+use crate::world::atlas::{AccountId, HostId, ModuleId};
 use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Snap};
 use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, role_attr, task_seed};
@@ -21,6 +21,8 @@ use crate::world::texts::TextId;
 
 /// Operations one task may do at one instant before it yields: a script that never waits must not hold the world.
 const OPS_AT_ONCE_MAX: u32 = 10_000;
+/// How long an intruder waits before a machine that is off is tried again.
+const BACK: Span = Span::s(300);
 /// Frames a task may nest.
 const FRAMES_MAX: usize = 24;
 
@@ -58,10 +60,17 @@ enum Next {
 
 impl State {
     /// Starts an instance at home here. One that cannot be cast leaves nothing.
-    pub fn launch(&mut self, id: InstId, scenario: ScenarioId, seed: u64, choices: &Choices) {
+    pub fn launch(&mut self, id: InstId, scenario: ScenarioId, seed: u64, choices: &Choices, given: &[Bound]) {
         let shared = self.shared().clone();
-        let bound =
-            instance::bind(&shared.atlas, &shared.casting, &shared.library, id, scenario, seed, self.now, choices);
+        let now = self.now;
+        let at_work = |h: HostId| match shared.atlas.host(h).owner {
+            Some(o) if shared.benign => {
+                matches!(shared.presence(o, now).0, crate::world::day::Presence::Working { .. })
+            }
+            _ => true,
+        };
+        let (atlas, casting, library) = (&shared.atlas, &shared.casting, &shared.library);
+        let bound = instance::bind(atlas, casting, library, id, scenario, seed, now, choices, given, &at_work);
         if let Ok(inst) = bound {
             self.begin(Arc::new(inst));
         }
@@ -214,6 +223,10 @@ impl State {
             self.rouse(host);
         }
         if !self.hosts[host as usize].up() {
+            // an intruder waits until the machine is back
+            if p.inst.attack && self.shared().benign {
+                return self.at(self.now + BACK, What::Mail(Box::new(Body::Play(p))));
+            }
             if let Some(home) = p.home {
                 self.send_cell(home, self.now, Body::Done { inst: p.inst.id, step: p.step });
             }
@@ -286,6 +299,20 @@ impl State {
             }
             _ => self.find(host, p.parent, p.inst.id, &none),
         }
+    }
+
+    /// Who does something. A person's program (a package's, not the system's) that does not run is started first.
+    fn doer(&mut self, t: &Task, who: Who) -> ProcRef {
+        if let Who::Image(program) = who
+            && t.account.0 >= AccountId::FIRST
+            && t.inst.id.everyday()
+            && self.active(t.host)
+            && self.image_slot(t.host, program).is_none()
+            && self.atlas().is_packaged(self.host_id(t.host), program)
+        {
+            return self.ensure(t.host, program, t.account, &t.inst);
+        }
+        self.find(t.host, who, t.inst.id, &t.regs)
     }
 
     /// Starts a program that is expected to run: a person's from the shell, a service's from its service host.
@@ -600,7 +627,16 @@ impl State {
         );
         t.hurry &= frame;
         match op {
-            Op::Spawn(s) => self.spawn_op(t, s, tag),
+            // who does not have the program does something else
+            Op::Spawn(s) => {
+                if !self.spawn_op(t, s, tag) {
+                    for r in t.regs[1..].iter().filter(|r| r.key != 0) {
+                        self.end_later(*r, Span::ms(80));
+                    }
+                    t.frames.clear();
+                    return Next::End;
+                }
+            }
             Op::Exit { who, code } => {
                 if let Some(p) = self.lookup(t.host, *who, t.inst.id, &t.regs) {
                     self.end_process(p, *code, self.now);
@@ -627,12 +663,12 @@ impl State {
                 self.inject(t, *by, *target, function.as_ref(), module.as_ref(), tag)
             }
             Op::Connect { by, to, port, udp, bytes_out, bytes_in, server } => {
-                let by = self.find(t.host, *by, t.inst.id, &t.regs);
+                let by = self.doer(t, *by);
                 let bytes = (draw_count(*bytes_out, &mut t.rng) as u64, draw_count(*bytes_in, &mut t.rng) as u64);
                 return Next::Wait(self.connect_op(t, by, to, *port, *udp, bytes, *server, tag));
             }
             Op::Resolve { by, name, exists } => {
-                let by = self.find(t.host, *by, t.inst.id, &t.regs);
+                let by = self.doer(t, *by);
                 let name = self.filled(t, name);
                 let name = authority(&name);
                 // an address needs no look-up
@@ -709,14 +745,19 @@ impl State {
         if !self.wants(kind) {
             return;
         }
-        let by = self.find(t.host, by, t.inst.id, &t.regs);
+        let by = self.doer(t, by);
         let Some(proc) = self.proc(by).copied() else { return };
-        // what a program loads when it starts is not loaded again
-        if let (Kind::ImageLoad, [(Field::DllPath, tpl)]) = (kind, args) {
-            let path = self.filled(t, tpl).to_ascii_lowercase();
-            let module = if path.contains('\\') { None } else { self.shared().habits.module(&path) };
-            if module.is_some_and(|m| self.image(proc.snap.image).modules.iter().any(|x| x.0 == m)) {
-                return;
+        if kind == Kind::ImageLoad
+            && let [(Field::DllPath, tpl)] = args
+        {
+            // a module without a path is one of the system's or a package's: where it is not installed none is loaded,
+            // and what a program loads when it starts is not loaded again
+            let name = self.filled(t, tpl);
+            if !name.contains('\\') {
+                let Some(m) = self.module_on(t.host, proc.snap.image, &name) else { return };
+                if self.image(proc.snap.image).modules.contains(&m) {
+                    return;
+                }
             }
         }
         let key = (Field::ObjectType, Tpl::lit("Key"));
@@ -751,7 +792,21 @@ impl State {
         }
         self.text_back(buf);
         self.complete(i, t);
+        let kind = self.facts.get(i).find(Field::ShutdownType);
         self.done(i);
+        if let Some(Val::Text(kind)) = kind {
+            let restart = self.texts.get(kind) != "power off";
+            self.ordered_down(t.host, restart);
+        }
+    }
+
+    /// The module a process of that image finds on a host under a file name: its program's own version goes first.
+    fn module_on(&self, host: u32, image: u32, name: &str) -> Option<ModuleId> {
+        let atlas = self.atlas();
+        let file =
+            |m: &&ModuleId| atlas.module(**m).path.rsplit('\\').next().is_some_and(|f| f.eq_ignore_ascii_case(name));
+        let own = self.image(image).modules.iter().skip(1).find(file);
+        own.copied().or_else(|| atlas.module_named(self.host_id(host), name))
     }
 
     /// To audit the opening of a key the kernel copies the handle into its own table and closes the copy, before the
@@ -857,11 +912,11 @@ impl State {
             }
             Kind::ImageLoad => {
                 if let Some(id) = text(f, Field::DllPath) {
-                    let name = self.texts.get(id).rsplit('\\').next().unwrap_or("").to_ascii_lowercase();
-                    if let Some(m) = self.shared().habits.module(&name) {
-                        self.facts.get_mut(i).module = m;
+                    let (image, given) = (f.proc.image, self.texts.get(id).contains('\\'));
+                    let name = self.texts.get(id).rsplit('\\').next().unwrap_or("");
+                    if let Some(m) = self.module_on(t.host, image, name) {
+                        self.facts.get_mut(i).module = m.0;
                         // the table's own path is the module's; one loaded from elsewhere keeps the path given
-                        let given = self.texts.get(id).contains('\\');
                         if !given {
                             let f = self.facts.get_mut(i);
                             f.extra.retain(|(field, _)| *field != Field::DllPath);

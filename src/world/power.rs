@@ -53,7 +53,8 @@ impl State {
             }
             What::End(p, _) | What::Console(p) => (p.host, self.proc(*p).is_some_and(|p| p.tag != 0)),
             What::LogOff(host, _) => (*host, false),
-            What::Habit(_) | What::Noise(_) | What::Timer(..) | What::Mail(_) => return None,
+            What::Habit(_) | What::Noise(_) | What::Mail(_) | What::Tick(..) | What::Timer(..) => return None,
+            What::Turn(..) | What::Rise { .. } => return None,
         };
         (self.hosts[host as usize].parked && !attack).then_some(host)
     }

@@ -5,7 +5,7 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Image};
 use crate::world::fact::Val;
-use crate::world::host::{Level, OWN_IMAGES, Parent, Proc, ProcRef, SYSTEM_LUID, Snap};
+use crate::world::host::{EARLY, Level, OWN_IMAGES, Parent, Proc, ProcRef, SYSTEM_LUID, Snap};
 use crate::world::instance::{InstId, hex};
 use crate::world::program::{Integrity, REGS, Spawn, Tpl, Who};
 use crate::world::state::{State, Task, What};
@@ -55,9 +55,14 @@ impl State {
         self.image_slot(host, self.shared().habits.explorer)
     }
 
-    pub(super) fn spawn_op(&mut self, t: &mut Task, s: &Spawn, tag: u32) {
+    /// Starts a program; false when it is somebody's everyday program that this host does not have.
+    pub(super) fn spawn_op(&mut self, t: &mut Task, s: &Spawn, tag: u32) -> bool {
+        let unknown = self.atlas().program(self.host_id(t.host), s.program).is_none();
+        if unknown && t.inst.id.everyday() {
+            return false;
+        }
         let parent = self.find(t.host, s.parent, t.inst.id, &t.regs);
-        let Some(p) = self.proc(parent) else { return };
+        let Some(p) = self.proc(parent) else { return true };
         let psnap = p.snap;
         let command_line = self.filled(t, &s.command_line);
         let path = s.path.as_ref().map_or(String::new(), |p| self.filled(t, p));
@@ -99,6 +104,7 @@ impl State {
         if let Some(n) = s.name {
             self.named.insert((t.inst.id, n, t.host), child);
         }
+        true
     }
 
     /// Image of a program on a host: the atlas', or one of the instance's own.
@@ -130,7 +136,8 @@ impl State {
             size: 40_000 + rng.below(4_000_000),
             signer: dash(),
             console: rng.chance(0.6),
-            modules: self.shared().habits.plain_modules.clone(),
+            // what it loads are modules of the host it runs on
+            modules: vec![],
             auto_elevate: false,
             wow64: false,
         };
@@ -140,6 +147,11 @@ impl State {
 
     /// Starts a process now: the start, its console host, the modules it loads.
     pub fn spawn(&mut self, host: u32, s: &Start<'_>) -> ProcRef {
+        self.spawn_in(host, s, None)
+    }
+
+    /// Starts a process now, where `place` says so in the slot of a boot process and its terminal session.
+    pub(super) fn spawn_in(&mut self, host: u32, s: &Start<'_>, place: Option<(u16, u8)>) -> ProcRef {
         let now = self.now;
         let image = self.image_for(host, s);
         let (console, own_path) = {
@@ -157,7 +169,7 @@ impl State {
             if s.account != p.snap.account || x.luid != p.snap.luid {
                 level = if s.account.0 < AccountId::FIRST {
                     Level::System
-                } else if x.elevated {
+                } else if x.elevated || x.logon_type == 5 {
                     Level::High
                 } else {
                     Level::Medium
@@ -198,10 +210,19 @@ impl State {
         };
         let directory =
             if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep(s.directory) };
-        let command_line = self.texts.keep(s.command_line);
+        let boot = self.atlas().host(self.host_id(host)).boot;
+        let shared_line = place.and_then(|(slot, _)| self.shared().habits.line(boot, slot));
+        let command_line = shared_line.unwrap_or_else(|| self.texts.keep(s.command_line));
         let h = &mut self.hosts[host as usize];
+        let pid = match place {
+            Some((slot, _)) if slot < EARLY => h.early_pid(slot),
+            _ => h.new_pid(),
+        };
+        if let Some((_, t)) = place {
+            terminal = t;
+        }
         let snap = Snap {
-            pid: h.new_pid(),
+            pid,
             image,
             start: now,
             key: h.new_key(),
@@ -232,9 +253,19 @@ impl State {
             alive: true,
             ending: false,
         };
-        let slot = h.place(proc);
+        let slot = match place {
+            Some((slot, _)) => {
+                h.procs[slot as usize] = proc;
+                slot
+            }
+            None => h.place(proc),
+        };
         let me = ProcRef { host, slot, key: snap.key };
         let tag = proc.tag;
+        // parts of the kernel are no programs: nobody tells of their start
+        if place.is_some() && self.image(image).modules.is_empty() {
+            return me;
+        }
         if self.wants(Kind::ProcessStart) {
             let i = self.fact(Kind::ProcessStart, host, now, &snap, tag);
             let f = self.facts.get_mut(i);
@@ -245,7 +276,7 @@ impl State {
         if let Some(trace) = self.shared().habits.create_trace {
             self.access(s.parent, me, 0x1f_ffff, Some(trace), tag, now);
         }
-        if console && !shares_console && s.program != self.shared().habits.conhost {
+        if console && !shares_console && place.is_none() && s.program != self.shared().habits.conhost {
             self.at(now + Span::us(900 + (snap.key as i64 * 37) % 2_300), What::Console(me));
         }
         me
@@ -283,14 +314,13 @@ impl State {
             return;
         }
         let shared = self.shared().clone();
-        let n = self.image(snap.image).modules.len();
         let mut times = Loads::of(snap);
-        for k in 0..n {
-            let module = if snap.image >= OWN_IMAGES {
-                self.own_images[(snap.image - OWN_IMAGES) as usize].modules[k]
-            } else {
-                shared.atlas.images[snap.image as usize].modules[k]
-            };
+        let modules = if snap.image >= OWN_IMAGES {
+            &shared.habits.plain_modules[shared.atlas.host(self.host_id(host)).os as usize]
+        } else {
+            &shared.atlas.images[snap.image as usize].modules
+        };
+        for (k, module) in modules.iter().enumerate() {
             let i = self.fact(Kind::ImageLoad, host, times.next(k), snap, tag);
             let path = &shared.atlas.module(module).path;
             let own = path.contains("{profile}").then(|| {

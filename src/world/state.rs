@@ -15,8 +15,12 @@ use crate::world::atlas::{AccountId, Atlas, HostId, Image, ImageId};
 use crate::world::fact::{Fact, Facts};
 use crate::world::host::{Host, OWN_IMAGES, ProcRef, Snap};
 use crate::world::instance::{Casting, Choices, Inst, InstId, Run};
+use crate::world::life::Turn;
 use crate::world::program::{HostSel, Library, Part, Rhythm, ScenarioId, ScriptId, Who};
 use crate::world::texts::{TextId, Texts};
+
+/// How long what waits on a sleeping machine is put off.
+const SLEEPER: Span = Span::s(600);
 
 /// What all cells share and nobody changes.
 #[derive(Debug)]
@@ -121,12 +125,18 @@ pub enum What {
     Console(ProcRef),
     /// A session ends.
     LogOff(u32, u64),
-    /// A person or server does the next thing it does.
+    /// A person does the next thing.
     Habit(u32),
+    /// A habit that comes by the clock, or with a logon, is due: host, habit.
+    Timer(u32, u32),
+    /// A machine or its person goes on with the day.
+    Turn(u32, Turn),
+    /// The next process of a boot, or of its owner's session, starts.
+    Rise { host: u32, boot: u16, session: bool, at: u16 },
     /// A machine's programs do the next thing they do.
     Noise(u32),
     /// A timer of a host's programs fires: host, entry of background.
-    Timer(u32, u32),
+    Tick(u32, u32),
     /// Something from another cell or a delayed start.
     Mail(Box<Body>),
 }
@@ -465,13 +475,20 @@ impl State {
                 continue;
             }
             match e.what {
-                What::Task(t) => self.step_task(t),
+                What::Task(t) => match self.tasks[t as usize].as_ref().map(|t| t.host) {
+                    Some(host) if !self.hosts[host as usize].on => self.at(self.now + SLEEPER, What::Task(t)),
+                    _ => self.step_task(t),
+                },
+                What::End(p, code) if self.asleep(p.host) => self.at(self.now + SLEEPER, What::End(p, code)),
                 What::End(p, code) => self.end_process(p, code, self.now),
                 What::Console(p) => self.console(p),
                 What::LogOff(host, luid) => self.log_off(host, luid, false),
                 What::Habit(host) => self.next_habit(host),
                 What::Noise(host) => self.next_noise(host),
-                What::Timer(host, entry) => self.next_timer(host, entry, false),
+                What::Tick(host, entry) => self.next_timer(host, entry, false),
+                What::Timer(host, habit) => self.timer(host, habit),
+                What::Turn(host, turn) => self.turn(host, turn),
+                What::Rise { host, boot, session, at } => self.rise_next(host, boot, session, at),
                 What::Mail(body) => self.open_mail(*body),
             }
         }
@@ -485,7 +502,7 @@ impl State {
 
     fn open_mail(&mut self, body: Body) {
         match body {
-            Body::Launch { id, scenario, seed, choices } => self.launch(id, scenario, seed, &choices),
+            Body::Launch { id, scenario, seed, choices } => self.launch(id, scenario, seed, &choices, &[]),
             Body::Play(p) => self.play(p, None),
             Body::Done { inst, step } => self.step_done(inst, step),
             Body::Arrive { host, from, from_port, port, udp, server, tag, bytes } => {
@@ -554,6 +571,22 @@ impl State {
         std::mem::take(&mut self.made)
     }
 
+    /// Bytes of memory it holds, those of unused capacity included; what all cells share is not counted.
+    pub fn bytes(&self) -> usize {
+        use std::mem::size_of;
+        let host = |h: &Host| {
+            size_of::<Host>()
+                + h.procs.capacity() * size_of::<crate::world::host::Proc>()
+                + h.sessions.capacity() * size_of::<crate::world::host::Session>()
+                + h.free.capacity() * 2
+        };
+        self.hosts.iter().map(host).sum::<usize>()
+            + self.texts.bytes()
+            + self.queue.capacity() * size_of::<Reverse<Event>>()
+            + self.tasks.iter().map(|t| 8 + t.as_ref().map_or(0, |_| size_of::<Task>() + 64)).sum::<usize>()
+            + self.facts.bytes()
+    }
+
     /// A process by reference, while it lives.
     pub fn proc(&self, r: ProcRef) -> Option<&crate::world::host::Proc> {
         self.hosts.get(r.host as usize)?.procs.get(r.slot as usize).filter(|p| p.alive && p.snap.key == r.key)
@@ -610,18 +643,9 @@ impl State {
         }
     }
 
-    /// Starts benign life on every host: each gets its first habit and noise at its own time.
-    pub fn wake(&mut self) {
-        for host in 0..self.hosts.len() as u32 {
-            let mut rng = Rng::of(self.shared().seed, self.host_id(host).0 as u64, purpose("wake"));
-            let first = self.now + self.first_noise(host, &mut rng);
-            self.at(first, What::Noise(host));
-            let boot = self.atlas().host(self.host_id(host)).boot;
-            for entry in self.shared().clone().habits.noise(boot).timers.iter() {
-                self.next_timer(host, *entry, true);
-            }
-            self.at(self.now + Span::ms(rng.range(0, 300_000)), What::Habit(host));
-        }
+    /// Whether a host's lid is closed.
+    fn asleep(&self, host: u32) -> bool {
+        self.hosts.get(host as usize).is_some_and(|h| h.asleep)
     }
 
     /// A seed for the next benign instance here.

@@ -3,15 +3,29 @@
 //! A slab of strings with reference counts. Freed slots keep their memory, so that in steady state nothing is
 //! allocated; the slab is plain data and is saved with the cell.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::world::atlas::Text;
 
 /// Refers to a text in [`Texts`]; 0 is the empty text and never freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct TextId(u32);
 
+/// Ids from here on are texts that all cells share; nobody counts their uses.
+const FIXED: u32 = 1 << 31;
+
 impl TextId {
     /// The empty text.
     pub const EMPTY: TextId = TextId(0);
+    /// A text that all cells share, by its index.
+    pub fn fixed(index: u32) -> TextId {
+        TextId(FIXED | index)
+    }
+    fn counted(self) -> bool {
+        self.0 != 0 && self.0 < FIXED
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -25,6 +39,8 @@ struct Slot {
 pub struct Texts {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    #[serde(skip)]
+    fixed: Arc<[Text]>,
 }
 
 /// A freed slot that once held a longer text gives its memory back.
@@ -32,7 +48,7 @@ const KEPT_BYTES_MAX: usize = 512;
 
 impl Default for Texts {
     fn default() -> Texts {
-        Texts { slots: vec![Slot { uses: 1, text: String::new() }], free: vec![] }
+        Texts { slots: vec![Slot { uses: 1, text: String::new() }], free: vec![], fixed: Arc::new([]) }
     }
 }
 
@@ -57,7 +73,7 @@ impl Texts {
     /// One more use.
     #[inline]
     pub fn retain(&mut self, id: TextId) -> TextId {
-        if id.0 != 0 {
+        if id.counted() {
             self.slots[id.0 as usize].uses += 1;
         }
         id
@@ -65,7 +81,7 @@ impl Texts {
     /// One use less; the last one frees it.
     #[inline]
     pub fn release(&mut self, id: TextId) {
-        if id.0 == 0 {
+        if !id.counted() {
             return;
         }
         let slot = &mut self.slots[id.0 as usize];
@@ -82,7 +98,17 @@ impl Texts {
     /// The text.
     #[inline]
     pub fn get(&self, id: TextId) -> &str {
-        &self.slots[id.0 as usize].text
+        if id.0 >= FIXED { &self.fixed[(id.0 - FIXED) as usize] } else { &self.slots[id.0 as usize].text }
+    }
+    /// Attaches the texts that all cells share.
+    pub fn attach(&mut self, fixed: Arc<[Text]>) {
+        self.fixed = fixed;
+    }
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.slots.iter().map(|s| s.text.capacity()).sum::<usize>()
+            + self.slots.capacity() * std::mem::size_of::<Slot>()
+            + self.free.capacity() * 4
     }
     /// Texts in use.
     pub fn live(&self) -> usize {

@@ -28,6 +28,11 @@ impl Atlas {
         let find = |t: &[(u16, ImageId)]| t.binary_search_by_key(&program, |e| e.0).ok().map(|i| t[i].1);
         find(&set.extra).or_else(|| find(&self.bases[set.base as usize]))
     }
+    /// Whether a program of a host comes from a package, not from its operating system.
+    pub fn is_packaged(&self, host: HostId, program: u16) -> bool {
+        let set = &self.software[self.host(host).software as usize];
+        set.extra.binary_search_by_key(&program, |e| e.0).is_ok()
+    }
     /// The image a host has at a full path, whatever its case; a per-user program matches in any profile.
     pub fn image_at(&self, host: HostId, path: &str) -> Option<ImageId> {
         let set = &self.software[self.host(host).software as usize];
@@ -42,6 +47,23 @@ impl Atlas {
             }
         };
         set.extra.iter().chain(&self.bases[set.base as usize]).map(|e| e.1).find(at)
+    }
+    /// The module a host has under a file name, whatever its case: its packages' own first, then the system's.
+    pub fn module_named(&self, host: HostId, name: &str) -> Option<ModuleId> {
+        let h = self.host(host);
+        let named =
+            |id: &&ModuleId| self.module(**id).path.rsplit('\\').next().is_some_and(|f| f.eq_ignore_ascii_case(name));
+        let own = self.software[h.software as usize].modules.iter().find(named);
+        own.copied().or_else(|| self.system_module(h.os, name))
+    }
+    /// The module of an operating system's servicing level under a file name, whatever its case.
+    pub fn system_module(&self, os: u16, name: &str) -> Option<ModuleId> {
+        let list = self.system_modules.get(os as usize)?;
+        let order = |id: &ModuleId| {
+            let file = self.module(*id).path.rsplit('\\').next().unwrap_or("").bytes();
+            file.map(|b| b.to_ascii_lowercase()).cmp(name.bytes().map(|b| b.to_ascii_lowercase()))
+        };
+        list.binary_search_by(order).ok().map(|i| list[i])
     }
     /// Every image a host has: a program of a package goes before the system's of the same name.
     pub fn images_of(&self, host: HostId) -> impl Iterator<Item = (u16, ImageId)> + '_ {
@@ -105,5 +127,17 @@ impl Atlas {
             Attr::Temp => r"C:\Windows\Temp",
             _ => "",
         }
+    }
+}
+
+impl Boot {
+    /// When a process starts after boot or logon: never before its parent of the same session.
+    pub fn start_of(&self, slot: u16) -> Span {
+        let p = &self.processes[slot as usize];
+        let parent = &self.processes[p.parent as usize];
+        if p.parent == slot || (parent.session == BootSession::Owner) != (p.session == BootSession::Owner) {
+            return p.after;
+        }
+        Span(p.after.0.max(self.start_of(p.parent).0))
     }
 }

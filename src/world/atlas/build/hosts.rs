@@ -119,6 +119,8 @@ impl Sequence<'_> {
             os: draft.os,
             cell: (draft.index % self.cells) as u16,
             owner,
+            evening: pick(&mut rng.fork(purpose("evening")), &role.evenings).copied().unwrap_or_default(),
+            mobile: role.tags.iter().any(|t| &**t == "mobile"),
             account: account.0,
             ip: draft.ip,
             mac: format!("{prefix}-{:02X}-{:02X}-{:02X}", low >> 16, low >> 8 & 0xFF, low & 0xFF).into(),

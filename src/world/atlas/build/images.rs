@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
 use crate::rng::{Rng, mix, purpose};
-use crate::world::atlas::data::{OsData, Package, Program, Style, WorldData};
+use crate::world::atlas::data::{ModuleRow, OsData, Package, Program, Style, WorldData};
 use crate::world::atlas::*;
 use crate::world::program::Library;
 
@@ -18,6 +18,15 @@ use super::share::Share;
 
 /// Machines of one operating system, role, maker and persona have so many different sets of packages.
 const VARIANTS: u64 = 5;
+
+/// Versions of a file with the same first parts import the same functions: fixes seldom change that, releases do.
+fn imports_family(version: &str) -> &str {
+    let parts = if version.starts_with("10.0.") { 3 } else { 1 };
+    match version.match_indices(['.', ',']).nth(parts - 1) {
+        Some((end, _)) => &version[..end],
+        None => version,
+    }
+}
 
 /// What is installed on a host.
 #[derive(Clone)]
@@ -50,6 +59,7 @@ pub(super) struct Images<'a> {
     pub images: Vec<Image>,
     pub modules: Vec<Module>,
     pub bases: Vec<Vec<(u16, ImageId)>>,
+    pub system_modules: Vec<Vec<ModuleId>>,
     pub sets: Vec<Software>,
     hosts: BTreeMap<SetKey, Installed>,
     content: BTreeMap<(u16, Vec<(u16, u16)>), u16>,
@@ -76,9 +86,9 @@ pub(super) fn os_words(os: &OsData) -> Vec<&str> {
 }
 
 /// The revision that a component of an operating system has at a servicing level: updates replace some components, some
-/// often, some never.
+/// often, some never. Systems of one build (Windows 11 24H2 and Server 2025) get the same ones.
 pub(super) fn component_revision(os: &OsData, level: u32, name: &str) -> u32 {
-    let who = mix(purpose(&os.id), purpose(&name.to_ascii_lowercase()));
+    let who = mix(os.binaries as u64, purpose(&name.to_ascii_lowercase()));
     let heat = 0.01 + 0.3 * libm::pow(Rng::new(who).f64(), 2.0);
     let past = os.revisions.iter().filter(|r| **r <= level);
     past.enumerate()
@@ -98,6 +108,7 @@ impl<'a> Images<'a> {
             images: vec![],
             modules: vec![],
             bases: vec![],
+            system_modules: vec![],
             sets: vec![],
             hosts: BTreeMap::new(),
             content: BTreeMap::new(),
@@ -115,8 +126,20 @@ impl<'a> Images<'a> {
                 table.extend(images.package(i, version, os, names));
             }
             images.bases.push(table.into_iter().collect());
+            let modules = images.modules_of(os, |m| m.package.is_none(), "");
+            images.system_modules.push(modules);
         }
         images
+    }
+
+    /// Modules of some rows as a servicing level has them, sorted by file name in lower case.
+    fn modules_of(&mut self, os: u16, which: impl Fn(&ModuleRow) -> bool, number: &str) -> Vec<ModuleId> {
+        let rows = self.data.modules.iter().enumerate().filter(|(_, m)| which(m));
+        let mut list: Vec<(String, ModuleId)> = rows
+            .filter_map(|(i, m)| Some((m.name.to_ascii_lowercase(), self.module_at(i, os, false, number)?)))
+            .collect();
+        list.sort();
+        list.into_iter().map(|(_, id)| id).collect()
     }
 
     fn os(&self, os: u16) -> &'a OsData {
@@ -143,25 +166,24 @@ impl<'a> Images<'a> {
         let mut path = self.version(template, os, name, package).to_string();
         for (slot, digits) in [("{ni}", 32), ("{sxs}", 16)] {
             if path.contains(slot) {
-                let digest = Md5::digest(format!("directory/{name}/{version}/{}", self.os(os).id));
+                let digest = Md5::digest(format!("directory/{name}/{version}/{}", self.os(os).binaries));
                 path = path.replace(slot, &upper_hex(&digest).to_lowercase()[..digits]);
             }
         }
         path
     }
 
+    /// Hashes of a file: a function of its name, version and architecture alone.
     fn hash(&mut self, name: &str, version: &str, x86: bool) -> Hashes {
         let name = name.to_ascii_lowercase();
         let arch = if x86 { "x86" } else { "x64" };
-        let key = format!("{name}/{version}/{arch}");
-        if let Some(h) = self.hashes.get(&key) {
+        // the true hashes of these files cannot be known: ones made of name and version agree wherever a file turns up
+        let content = format!("{name}/{version}/{arch}");
+        if let Some(h) = self.hashes.get(&content) {
             return h.clone();
         }
-        // the true hashes of these files cannot be known: ones made of name and version agree wherever a file turns up
-        let content = &key;
-        // what a file imports changes with its release, not with every servicing of it
-        let release: Vec<&str> = version.split(['.', ' ']).take(3).collect();
-        let sha256 = Sha256::digest(content);
+        let family = imports_family(version);
+        let sha256 = Sha256::digest(&content);
         let bits = u64::from(sha256[0]) | u64::from(sha256[1]) << 8 | u64::from(sha256[2]) << 16;
         let hashes = Hashes {
             md5: upper_hex(&Md5::digest(content)),
@@ -170,7 +192,7 @@ impl<'a> Images<'a> {
             imphash: upper_hex(&Md5::digest(format!("imports/{name}/{}/{arch}", release.join(".")))),
             size: ((20_480 << (bits % 6)) + (bits >> 3) % 40_000) & !0x1FF,
         };
-        self.hashes.insert(key, hashes.clone());
+        self.hashes.insert(content, hashes.clone());
         hashes
     }
 
@@ -351,7 +373,9 @@ impl<'a> Images<'a> {
         words.extend(role.tags.iter().map(|t| &**t).chain([&*role.id, &*draft.maker]));
         let mut chosen: Vec<(u16, u16)> = vec![];
         for (i, k) in self.data.packages.iter().enumerate().filter(|(_, k)| !k.base) {
-            let whose = k.personas.is_empty() || k.personas.iter().any(|n| n.as_str() == persona.map(|p| &**p));
+            // a persona decides on its own machines only
+            let named = |p: &Text| k.personas.iter().any(|n| n.as_str() == Some(p));
+            let whose = k.personas.is_empty() || persona.is_none_or(named);
             if !whose || !k.only.holds(&words) || !self.organisation_has(seed, k) {
                 continue;
             }
@@ -372,10 +396,14 @@ impl<'a> Images<'a> {
             Some(set) => *set,
             None => {
                 let mut extra = BTreeMap::new();
+                let mut modules = vec![];
                 for (k, v) in &chosen {
                     extra.extend(self.package(*k as usize, *v as usize, draft.os, names));
+                    let package = &self.data.packages[*k as usize];
+                    let number = v.checked_sub(1).map_or("", |v| &*package.versions[v as usize].0);
+                    modules.extend(self.modules_of(draft.os, |m| m.package.as_ref() == Some(&package.id), number));
                 }
-                self.sets.push(Software { base: draft.os, extra: extra.into_iter().collect() });
+                self.sets.push(Software { base: draft.os, extra: extra.into_iter().collect(), modules });
                 let set = self.sets.len() as u16 - 1;
                 self.content.insert((draft.os, chosen), set);
                 set

@@ -31,6 +31,9 @@ fn personas() -> Vec<Persona> {
         hours: (8.5, 17.5),
         presence: [0.9, 0.05, 0.02],
         night: 0.0,
+        lunch: (11.8, 13.6),
+        home: 0.2,
+        evening: 0.1,
         departments: vec![(department.into(), 3), ("Operations".into(), 1)],
         share,
         admin,
@@ -159,4 +162,107 @@ fn a_small_world_has_its_servers() {
         assert_eq!(&*some.roles[some.host(h.file_server).role as usize], "file_server");
         assert!(h.booted < some.start);
     }
+}
+
+#[test]
+fn every_sketch_of_the_reference_loads() {
+    let text = include_str!("../../../../docs/world.md");
+    let blocks = text.split("```yaml\n").skip(1).map(|b| b.split("```").next().unwrap());
+    let mut all = docs();
+    let mut count = 0;
+    for (i, block) in blocks.enumerate() {
+        all.extend(yaml::parse(&format!("docs/world.md#{i}"), block).unwrap_or_else(|e| panic!("{e}")));
+        count += 1;
+    }
+    assert!(count >= 10, "{count} sketches");
+    let data = WorldData::load(&all).unwrap_or_else(|e| panic!("{e}"));
+    let mut names = Library::default();
+    let atlas = build(&Config { hosts: 80, ..Config::default() }, &data, &personas(), &mut names).unwrap();
+    let acmed = names.name("acmed.exe");
+    let with: Vec<usize> = (0..80).filter(|h| atlas.program(HostId(*h as u32), acmed).is_some()).collect();
+    assert!(!with.is_empty(), "nobody has the package of the first sketch");
+    for h in with {
+        let os = &atlas.oses[atlas.hosts[h].os as usize];
+        assert!(os.server && os.platform == Platform::Windows, "{} has a server's agent", atlas.hosts[h].name);
+        let path = &atlas.image(atlas.program(HostId(h as u32), acmed).unwrap()).path;
+        assert!(path.starts_with(r"C:\Program Files\Acme\Agent\4."), "{path}");
+    }
+    assert!(atlas.hosts.iter().any(|h| h.name.starts_with("KIOSK")), "no host of the role of the sketch");
+}
+
+#[test]
+fn one_file_has_one_identity() {
+    let (atlas, _) = world(9, 400);
+    let mut seen: std::collections::BTreeMap<(String, String, bool), [&Text; 4]> = Default::default();
+    let mut check = |name: &str, version: &Text, x86: bool, hashes| {
+        let one = seen.entry((name.to_ascii_lowercase(), version.to_string(), x86)).or_insert(hashes);
+        assert_eq!(*one, hashes, "{name} {version}");
+    };
+    for i in atlas.images.iter().filter(|i| &*i.file_version != "-") {
+        check(&i.name, &i.file_version, i.wow64, [&i.md5, &i.sha1, &i.sha256, &i.imphash]);
+    }
+    for m in &atlas.modules {
+        let name = m.path.rsplit('\\').next().unwrap();
+        assert!(m.path.contains('\\') || m.path.starts_with('/'), "{} has no folder", m.path);
+        let x86 = m.path.contains("SysWOW64");
+        if !x86 && !m.path.contains("x86") && !name.ends_with(".exe") {
+            check(name, &m.file_version, false, [&m.md5, &m.sha1, &m.sha256, &m.imphash]);
+        }
+    }
+}
+
+#[test]
+fn systems_of_one_build_have_the_same_components() {
+    let (atlas, names) = world(9, 700);
+    let level = |family: &str, revision: u32| {
+        atlas.oses.iter().position(|o| &*o.family == family && o.revision == revision).unwrap() as u16
+    };
+    for (client, server) in [(7462, 7462), (7623, 7623)] {
+        let (a, b) = (level("windows_11_24h2", client), level("windows_server_2025", server));
+        for m in ["ntdll.dll", "kernel32.dll", "lsasrv.dll", "combase.dll", "taskschd.dll"] {
+            let (x, y) = (atlas.system_module(a, m).unwrap(), atlas.system_module(b, m).unwrap());
+            let (x, y) = (atlas.module(x), atlas.module(y));
+            assert_eq!((&x.file_version, &x.sha256), (&y.file_version, &y.sha256), "{m}");
+        }
+        let find = |os: u16, name: &str| {
+            let n = names.names.iter().position(|x| **x == *name).unwrap() as u16;
+            let i = atlas.bases[os as usize].iter().find(|e| e.0 == n).unwrap().1;
+            (atlas.image(i).file_version.clone(), atlas.image(i).sha256.clone())
+        };
+        for program in ["cmd.exe", "svchost.exe", "powershell.exe"] {
+            assert_eq!(find(a, program), find(b, program));
+        }
+    }
+    // and components of one level differ among themselves
+    let of =
+        |m: &str| atlas.module(atlas.system_module(level("windows_11_24h2", 7623), m).unwrap()).file_version.clone();
+    let versions: std::collections::BTreeSet<_> =
+        ["ntdll.dll", "kernel32.dll", "lsasrv.dll", "combase.dll", "taskschd.dll", "msvcrt.dll"].map(of).into();
+    assert!(versions.len() >= 3, "{versions:?}");
+}
+
+#[test]
+fn agents_stand_where_they_belong() {
+    let (atlas, names) = world(4, 700);
+    let has = |h: u32, program: &str| {
+        let n = names.names.iter().position(|x| **x == *program);
+        n.is_some_and(|n| atlas.program(HostId(h), n as u16).is_some())
+    };
+    let mut vmware = 0;
+    for (i, h) in atlas.hosts.iter().enumerate() {
+        let os = &atlas.oses[h.os as usize];
+        let linux = os.platform == Platform::Linux;
+        for agent in ["monitoringhost.exe", "zabbix_agent2.exe", "veeamagent.exe"] {
+            assert!(!has(i as u32, agent) || os.server && !linux, "{} has {agent}", h.name);
+        }
+        let tools = has(i as u32, "vmtoolsd.exe");
+        assert_eq!(tools, &*h.maker == "vmware" && !linux, "{}", h.name);
+        vmware += u32::from(tools);
+        assert_eq!(has(i as u32, "supportassistagent.exe"), &*h.maker == "dell" && !os.server, "{}", h.name);
+    }
+    assert!(vmware > 5);
+    // one VPN client for the whole company
+    let clients = ["vpnagent.exe", "pangps.exe", "ovpnhelper_service.exe"];
+    let kinds = clients.iter().filter(|c| (0..700).any(|h| has(h, c))).count();
+    assert_eq!(kinds, 1);
 }

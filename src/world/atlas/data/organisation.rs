@@ -1,6 +1,6 @@
 //! Operating systems, roles, makers, cultures, sites and the forest, as written.
 
-use crate::world::atlas::{Platform, Text};
+use crate::world::atlas::{Evening, Platform, Restart, Text};
 use crate::yaml::{Node, Problems};
 
 use super::{Known, platform, texts, weights};
@@ -102,8 +102,51 @@ pub struct RoleData {
     pub subnet: u8,
     /// Days since the last boot: median and 99th percentile.
     pub uptime: (f64, f64),
+    /// What their people do with them in the evening, by weight.
+    pub evenings: Vec<(Evening, u32)>,
+    /// When they restart for updates.
+    pub restart: Option<Restart>,
     /// Words for conditions.
     pub tags: Vec<Text>,
+}
+
+const EVENINGS: [(&str, Evening); 5] = [
+    ("stay", Evening::Stay),
+    ("log_off", Evening::LogOff),
+    ("sleep", Evening::Sleep),
+    ("shut_down", Evening::ShutDown),
+    ("weekend", Evening::Weekend),
+];
+
+/// Reads `'01:30-05:00'` as hours of the day.
+fn hours(n: &Node, p: &mut Problems) -> Option<(f32, f32)> {
+    let clock = |t: &str| -> Option<f32> {
+        let (h, m) = t.trim().split_once(':')?;
+        let (h, m): (f32, f32) = (h.parse().ok()?, m.parse().ok()?);
+        ((0.0..=24.0).contains(&h) && (0.0..60.0).contains(&m)).then_some(h + m / 60.0)
+    };
+    let v = n.as_str().and_then(|t| t.split_once('-')).and_then(|(a, b)| Some((clock(a)?, clock(b)?)));
+    if v.is_none_or(|(a, b)| a >= b) {
+        p.at(n, format!("`hours` must be ascending times of day such as `'01:30-05:00'`, not {}", n.describe()));
+        return None;
+    }
+    v
+}
+
+/// Reads `{days: [1, 6], hours: '01:30-05:00'}`.
+fn restart(n: &Node, p: &mut Problems) -> Option<Restart> {
+    let f = n.fields(p, "a restart")?;
+    let days = f.need(p, "days");
+    let list: Vec<u8> = days.map_or(&[][..], Node::items).iter().filter_map(|n| n.number(p, "a day")).collect();
+    let hours = f.need(p, "hours").and_then(|n| hours(n, p));
+    f.finish(p);
+    match list[..] {
+        [a, b] if a <= b && b <= 20 => Some(Restart { days: (a, b), hours: hours? }),
+        _ => {
+            p.at(n, "`days` must be [first, last], ascending, at most 20");
+            None
+        }
+    }
 }
 
 impl RoleData {
@@ -144,6 +187,14 @@ impl RoleData {
                 (3.0, 25.0)
             }
         };
+        let mut evenings = vec![];
+        for (word, weight, node) in weights(f.take("evenings"), p, "an evening") {
+            match EVENINGS.iter().find(|e| *e.0 == *word) {
+                Some((_, e)) => evenings.push((*e, weight)),
+                None => p.unknown(&node, "evening", &word, EVENINGS.iter().map(|e| e.0)),
+            }
+        }
+        let restart = f.take("restart").and_then(|n| restart(n, p));
         let tags = texts(f.take("tags"), p, "a tag");
         f.finish(p);
         let subnet = subnet?;
@@ -158,6 +209,8 @@ impl RoleData {
             controller,
             subnet,
             uptime,
+            evenings,
+            restart,
             tags,
         })
     }
