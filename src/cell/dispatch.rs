@@ -166,8 +166,9 @@ impl Cell {
                         write = write.min(at - (release - write)).max(f.time);
                         release = at;
                     }
-                    // whatever is already due goes out at once
-                    _ => release = release.max(start + Span((f.draw % SLICE.0 as u64) as i64)),
+                    // whatever is already due goes out at once, the oldest first
+                    _ if release < start => release = start + Span(10_000 / (1 + (start - release).0 / 1_000_000)),
+                    _ => {}
                 }
                 uses += 1;
                 self.scratch.planned[feed_index] += 1;

@@ -10,18 +10,19 @@ CLOCKS = 4.0
 HIVES = (("HKLM\\", "HKEY_LOCAL_MACHINE\\"), ("HKCR\\", "HKEY_LOCAL_MACHINE\\SOFTWARE\\Classes\\"))
 
 
-def pair(w, t, name, left, right, near=SAME):
-    """Joins two sources' records one to one: `left` and `right` are (key, record); equal keys within `near` seconds."""
+def pair(w, t, name, left, right, near=2 * SAME):
+    """Joins two sources' records one to one, in the order of time: `left` and `right` are (key, record); equal keys within
+    `near` seconds."""
     rest = defaultdict(list)
-    for key, r in right:
+    for key, r in sorted(right, key=lambda e: e[1].t):
         rest[key].append(r)
     pairs = []
-    for key, r in left:
+    for key, r in sorted(left, key=lambda e: e[1].t):
         if r.t > w.cut:
             continue
         fits = [q for q in rest.get(key, ()) if (abs(q.t - r.t) < near if q.exact and r.exact else -0.35 < r.t - q.t < 1.35 if q.exact is False else -0.35 < q.t - r.t < 1.35)]
         if t.check(name, fits, lambda: f"{r}: none for {key[1:]}"):
-            q = min(fits, key=lambda q: abs(q.t - r.t))
+            q = fits[0]
             rest[key].remove(q)
             pairs.append((r, q))
     for key, rs in rest.items():
