@@ -196,6 +196,7 @@ impl State {
             then: None,
             tag: None,
             typed: None,
+            caller: None,
         });
     }
 
@@ -306,7 +307,7 @@ impl State {
     pub(super) fn held(&self, host: u32) -> bool {
         let attack = |id: &InstId| self.runs.get(id).is_some_and(|r| r.inst.attack) || !id.everyday();
         self.tasks.iter().flatten().any(|t| t.host == host && t.inst.attack)
-            || self.named.iter().any(|((id, _), p)| p.host == host && attack(id) && self.proc(*p).is_some())
+            || self.named.iter().any(|((id, ..), p)| p.host == host && attack(id) && self.proc(*p).is_some())
     }
 
     /// The first desktop and the first laptop of a cell run on, so that in every part of the world something does.
@@ -361,7 +362,7 @@ impl State {
         }
         self.runs.retain(|_, r| r.inst.attack || r.inst.roles.first() != Some(&Bound::Host(id)));
         let runs = &self.runs;
-        self.named.retain(|(i, _), p| p.host != host || runs.contains_key(i) || !i.everyday());
+        self.named.retain(|(i, ..), p| p.host != host || runs.contains_key(i) || !i.everyday());
     }
 
     /// Habits that come by the clock, day and night: those of the role, and of the person what has a period.

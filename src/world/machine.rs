@@ -284,6 +284,7 @@ impl State {
             then: None,
             tag: None,
             typed: None,
+            caller: None,
         }
     }
 

@@ -322,7 +322,7 @@ impl State {
         };
         for (k, module) in modules.iter().enumerate() {
             let i = self.fact(Kind::ImageLoad, host, times.next(k), snap, tag);
-            let path = &shared.atlas.module(module).path;
+            let path = &shared.atlas.module(*module).path;
             let own = path.contains("{profile}").then(|| {
                 let profile = &shared.atlas.account(snap.account).profile;
                 Val::Text(self.texts.keep(&path.replace("{profile}", profile)))

@@ -186,10 +186,10 @@ impl<'a> Images<'a> {
         let sha256 = Sha256::digest(&content);
         let bits = u64::from(sha256[0]) | u64::from(sha256[1]) << 8 | u64::from(sha256[2]) << 16;
         let hashes = Hashes {
-            md5: upper_hex(&Md5::digest(content)),
-            sha1: upper_hex(&Sha1::digest(content)),
+            md5: upper_hex(&Md5::digest(&content)),
+            sha1: upper_hex(&Sha1::digest(&content)),
             sha256: upper_hex(&sha256),
-            imphash: upper_hex(&Md5::digest(format!("imports/{name}/{}/{arch}", release.join(".")))),
+            imphash: upper_hex(&Md5::digest(format!("imports/{name}/{family}/{arch}"))),
             size: ((20_480 << (bits % 6)) + (bits >> 3) % 40_000) & !0x1FF,
         };
         self.hashes.insert(content, hashes.clone());
