@@ -54,21 +54,24 @@ pub struct WorldData {
     pub words: BTreeMap<Text, Vec<Text>>,
 }
 
-/// A condition over words that are true of a host: any of the plain ones, none of those with a dash before them.
+/// A condition over words that are true of a host: any of the plain ones, all of those with a plus before them, none of
+/// those with a dash.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Only {
     any: Vec<Text>,
+    all: Vec<Text>,
     none: Vec<Text>,
 }
 
 impl Only {
     /// True when the condition names that word.
     pub fn mentions(&self, word: &str) -> bool {
-        self.any.iter().chain(&self.none).any(|w| &**w == word)
+        self.any.iter().chain(&self.all).chain(&self.none).any(|w| &**w == word)
     }
     /// True when the words fit.
     pub fn holds(&self, words: &[&str]) -> bool {
         (self.any.is_empty() || self.any.iter().any(|w| words.contains(&&**w)))
+            && self.all.iter().all(|w| words.contains(&&**w))
             && !self.none.iter().any(|w| words.contains(&&**w))
     }
 }
@@ -86,9 +89,10 @@ impl Known {
         let mut only = Only::default();
         for item in node.map_or(&[][..], Node::items) {
             let Some(text) = item.text(p, "a condition") else { continue };
-            let (list, word) = match text.strip_prefix('-') {
-                Some(w) => (&mut only.none, w),
-                None => (&mut only.any, text),
+            let (list, word) = match (text.strip_prefix('-'), text.strip_prefix('+')) {
+                (Some(w), _) => (&mut only.none, w),
+                (_, Some(w)) => (&mut only.all, w),
+                _ => (&mut only.any, text),
             };
             if self.conditions.contains(word) {
                 list.push(word.into());

@@ -76,9 +76,9 @@ pub(super) fn os_words(os: &OsData) -> Vec<&str> {
 }
 
 /// The revision that a component of an operating system has at a servicing level: updates replace some components, some
-/// often, some never.
+/// often, some never. Systems of one build (Windows 11 24H2 and Server 2025) get the same ones.
 pub(super) fn component_revision(os: &OsData, level: u32, name: &str) -> u32 {
-    let who = mix(purpose(&os.id), purpose(&name.to_ascii_lowercase()));
+    let who = mix(os.binaries as u64, purpose(&name.to_ascii_lowercase()));
     let heat = 0.01 + 0.3 * libm::pow(Rng::new(who).f64(), 2.0);
     let past = os.revisions.iter().filter(|r| **r <= level);
     past.enumerate()
@@ -143,7 +143,7 @@ impl<'a> Images<'a> {
         let mut path = self.version(template, os, name, package).to_string();
         for (slot, digits) in [("{ni}", 32), ("{sxs}", 16)] {
             if path.contains(slot) {
-                let digest = Md5::digest(format!("directory/{name}/{version}/{}", self.os(os).id));
+                let digest = Md5::digest(format!("directory/{name}/{version}/{}", self.os(os).binaries));
                 path = path.replace(slot, &upper_hex(&digest).to_lowercase()[..digits]);
             }
         }
@@ -351,7 +351,9 @@ impl<'a> Images<'a> {
         words.extend(role.tags.iter().map(|t| &**t).chain([&*role.id, &*draft.maker]));
         let mut chosen: Vec<(u16, u16)> = vec![];
         for (i, k) in self.data.packages.iter().enumerate().filter(|(_, k)| !k.base) {
-            let whose = k.personas.is_empty() || k.personas.iter().any(|n| n.as_str() == persona.map(|p| &**p));
+            // a persona decides on its own machines only
+            let named = |p: &Text| k.personas.iter().any(|n| n.as_str() == Some(p));
+            let whose = k.personas.is_empty() || persona.is_none_or(named);
             if !whose || !k.only.holds(&words) || !self.organisation_has(seed, k) {
                 continue;
             }

@@ -40,7 +40,7 @@ fn frame(f: &Frame, os: usize, images: &Images<'_>) -> String {
     }
     let (data, level) = images.level(os);
     let name = f.path.rsplit('\\').next().unwrap_or("");
-    let version = mix(purpose(&data.id), component_revision(data, level, name) as u64);
+    let version = mix(data.binaries as u64, component_revision(data, level, name) as u64);
     let moved = Rng::new(mix(version, purpose(&f.path))).below(0x40) as u32 * 0x40;
     // functions of one module move together, most of them by much the same
     let own = Rng::new(mix(version, f.offset as u64)).below(4) as u32 * 0x10;

@@ -172,7 +172,8 @@ impl Common {
         }
     }
     fn path(&self, path: &str) -> Text {
-        let whole = path.contains(r":\") || path.starts_with('{') || path.starts_with('/');
+        // `{version}\x.dll` lies below the directory, `{profile}\x.exe` does not
+        let whole = path.contains(r":\") || path.starts_with("{profile}") || path.starts_with('/');
         if whole { path.into() } else { format!(r"{}\{path}", self.directory).into() }
     }
 }
