@@ -158,9 +158,7 @@ impl Cell {
         self.mix = plan.feeds.iter().map(|f| vec![0; f.source.events.len()]).collect();
         self.scratch.stamps = vec![i64::MIN; self.numbers.len()];
         self.scratch.planned = vec![0; plan.feeds.len()];
-        let cell = self.state.cell;
-        self.scratch.leads =
-            plan.feeds.iter().enumerate().map(|(i, f)| f.collect.lead(plan.shared.seed, cell, i)).collect();
+        self.scratch.leads = plan.feeds.iter().enumerate().map(|(i, f)| f.collect.lead(plan.shared.seed, i)).collect();
         self.plan = Some(plan);
     }
 

@@ -178,10 +178,6 @@ impl Engine {
         let plan = self.plan.clone();
         for f in &plan.fill {
             let s = f.stream;
-            // cells that look ahead by different spans cannot make up for each other in the same second
-            if plan.feeds[plan.streams[s].feed].collect != crate::cell::Collect::Lab {
-                continue;
-            }
             let division = &plan.streams[s].division;
             let ahead: u64 = self.cells.iter().map(|c| c.ahead[s]).sum();
             let others = self.cells.iter().filter(|c| c.ahead[s] == 0);

@@ -73,7 +73,7 @@ fn exact(set: &[&str], seconds: i64) {
 }
 
 const STREAMS: &str = "streams={sysmon: {source: windows.sysmon, unnatural: true, rate: RATE, to: [{sink: out, encoding: nxlog}]}, \
-     device: {source: defender.device_process, unnatural: true, rate: 40/s, to: [{sink: out}]}}";
+     device: {source: defender.device_process, unnatural: true, rate: 6/s, to: [{sink: out}]}}";
 
 #[test]
 fn every_second_is_met_for_every_form_of_rate() {

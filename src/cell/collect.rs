@@ -1,8 +1,8 @@
 //! From writing to release: how collection brings records of a host to the streams.
 //!
 //! Collection is first in, first out per host and source: a record never overtakes one that was written before it.
-//! The part of the delay that a whole cell shares is a fixed number of slices, its *lead*: fill looks so far ahead, so
-//! that a stream is as exact at its late release as one that is collected at once.
+//! The part of the delay that all hosts share is a fixed number of slices, the *lead* of the source: fill looks so far
+//! ahead, so that a stream is as exact at its late release as one that is collected at once.
 
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{SLICE, Span, Time};
@@ -12,7 +12,7 @@ use crate::time::{SLICE, Span, Time};
 pub enum Collect {
     /// As fast as collection can: a few milliseconds, constant on a host.
     Lab,
-    /// As in production: a delay within these bounds, one for each cell, and machines that are away for a while.
+    /// As in production: a delay within these bounds, and machines that are away for a while.
     Product { least: Span, most: Span },
 }
 
@@ -20,18 +20,18 @@ pub enum Collect {
 const CATCH_UP: i64 = 200;
 
 impl Collect {
-    /// Slices by which every record of a cell is late.
-    pub fn lead(self, seed: u64, cell: u16, feed: usize) -> i64 {
+    /// Slices by which every record is late: one number for all cells, which make up for each other's bursts in one second.
+    pub fn lead(self, seed: u64, feed: usize) -> i64 {
         match self {
             Collect::Lab => 0,
             Collect::Product { least, most } => {
-                let mut rng = Rng::of(seed, mix(cell as u64, feed as u64), purpose("collection"));
+                let mut rng = Rng::of(seed, feed as u64, purpose("collection"));
                 rng.range(least.0, most.0) / SLICE.0
             }
         }
     }
 
-    /// The longest lead that a cell can have, in slices.
+    /// The longest lead that there can be, in slices.
     pub fn lead_max(self) -> i64 {
         match self {
             Collect::Lab => 0,
@@ -40,7 +40,7 @@ impl Collect {
     }
 }
 
-/// What a host's agent takes beyond its cell's lead: a few milliseconds, always the same.
+/// What a host's agent takes beyond the lead: a few milliseconds, always the same.
 pub fn agent_delay(host: u64) -> Span {
     Span::us(900 + (mix(host, purpose("lab")) % 4_000) as i64)
 }
@@ -117,10 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lead_is_the_cells_own_and_within_its_bounds() {
+    fn a_lead_is_the_sources_own_and_within_its_bounds() {
         let c = Collect::Product { least: Span::s(20), most: Span::s(75) };
-        let all: std::collections::BTreeSet<i64> = (0..64).map(|cell| c.lead(7, cell, 2)).collect();
+        let all: std::collections::BTreeSet<i64> = (0..64).map(|feed| c.lead(7, feed)).collect();
         assert!(all.len() > 50 && all.iter().all(|l| (2_000..=7_500).contains(l)), "{all:?}");
-        assert_eq!((Collect::Lab.lead(7, 1, 2), c.lead_max()), (0, 7_500));
+        assert_eq!((Collect::Lab.lead(7, 2), c.lead_max()), (0, 7_500));
     }
 }
