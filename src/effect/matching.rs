@@ -142,10 +142,18 @@ fn read<'a>(e: &Effect, args: &'a Args) -> (BTreeMap<String, String>, Vec<&'a st
                         got.insert(capture.clone(), "true".into());
                     }
                 }
-                let hit = e.take.iter().find_map(|(k, n)| match k {
-                    Key::Option(o) if args.is(e.style, o, &name) => Some(n),
-                    _ => None,
-                });
+                // a whole name before one that only begins so
+                let mut hit: Option<&String> = None;
+                for (k, n) in &e.take {
+                    let Key::Option(o) = k else { continue };
+                    if glob(&norm(e.style, o), &name) {
+                        hit = Some(n);
+                        break;
+                    }
+                    if hit.is_none() && args.is(e.style, o, &name) {
+                        hit = Some(n);
+                    }
+                }
                 let Some(capture) = hit else { continue };
                 let value = match value {
                     Some(v) => Some(v.to_owned()),

@@ -265,7 +265,8 @@ impl Call {
         ];
         let named = |i: usize| match i.checked_sub(1).map(|j| &self.args[j]) {
             Some(a) if a.option => NAMES.contains(&&*a.value.trim_end_matches(':').to_lowercase()),
-            _ => true,
+            // of those without a name only the first names what is acted on
+            _ => i == 0,
         };
         let hit = self.args.iter().enumerate().find(|(i, a)| a.items.len() > 1 && named(*i));
         let Some((at, list)) = hit else { return vec![self.clone()] };

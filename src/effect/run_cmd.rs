@@ -282,6 +282,12 @@ impl Unit<'_> {
             _ => {
                 let exec = external(&s.text);
                 let image = file_name(&exec.token).to_lowercase();
+                // a batch file runs in the shell that is told to run it
+                if image.ends_with(".bat") || image.ends_with(".cmd") {
+                    self.notes
+                        .at(node, format!("what is in `{}` is not known: it is not played", self.shown(&exec.token)));
+                    return Ok(End::Exits(0, value::NONE));
+                }
                 let image = if image.contains('.') { image } else { format!("{image}.exe") };
                 let wait = !self.detached(&image);
                 return self.create_process(f, exec, name, wait, node, out);

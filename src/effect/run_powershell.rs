@@ -426,9 +426,8 @@ impl Unit<'_> {
             return name.to_owned();
         }
         let image = scope::exe(file);
-        let known = self.effects.knows(&image)
-            || self.names.programs.contains(&*image)
-            || matches!(&*image, "cmd.exe" | "powershell.exe");
+        // where a program that is no part of the host's software lies, nobody knows
+        let known = self.names.programs.contains(&*image) || matches!(&*image, "cmd.exe" | "powershell.exe");
         if !known {
             return image;
         }
