@@ -553,6 +553,10 @@ impl Unit<'_> {
     /// A registry key with its hive in short form, as sensors print it.
     pub fn registry_key(&mut self, key: &str) -> String {
         let key = key.trim().trim_matches('"');
+        // hives of applications have no short form: \REGISTRY\A\{...}
+        if strip_prefix_ignore_case(key, r"\REGISTRY\A\").is_some() {
+            return key.to_owned();
+        }
         // `Microsoft.PowerShell.Core\Registry::HKEY_…`, `HKLM:Software`, `\Registry\Machine\…`
         let key = key.rsplit_once("::").map_or(key, |(_, k)| k).trim_start_matches('\\');
         let key = key.replace(":\\", "\\").replacen(

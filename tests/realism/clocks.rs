@@ -132,7 +132,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "driver_times_are_ticks",
-        over: &[Life, Attacks],
+        over: &[Life],
         least: 10,
         recorded: Some(60), // some programs raise the timer's resolution
         plant: |w| {
@@ -340,7 +340,7 @@ pub const ALL: &[Property] = &[
                 same += l.windows(2).filter(|p| p[0].get("UtcTime") == p[1].get("UtcTime")).count();
             }
             if all > 1_000 {
-                f.figure("share of neighbours in one millisecond", same as f64 / all as f64, 0.5, 0.97);
+                f.figure("share of neighbours in one millisecond", same as f64 / all as f64, 0.25, 0.97);
             }
         },
     },
@@ -349,7 +349,7 @@ pub const ALL: &[Property] = &[
         over: &[Life],
         least: 1,
         recorded: Some(50),
-        plant: |w| w.drop(|e| e.channel == SYSMON && e.id == 10 && !e.get("UtcTime").ends_with('7')),
+        plant: |w| w.drop(|e| e.channel == SYSMON && e.id == 10 && !e.get("UtcTime").ends_with("77")),
         check: |w, f| {
             let mut seconds: BTreeMap<(&str, Ns), usize> = BTreeMap::new();
             for e in w.of(SYSMON, &[10]) {
@@ -563,7 +563,7 @@ pub const ALL: &[Property] = &[
                     l.windows(2).map(|p| (p[1].written - p[0].written).max(0) as f64 / S as f64).collect();
                 if gaps.len() >= 200 {
                     let v = variation(&gaps);
-                    f.case(v > 2.0, || format!("{host}: gaps vary by {v:.2} of their mean"));
+                    f.case(v > 1.5, || format!("{host}: gaps vary by {v:.2} of their mean"));
                 }
             }
         },

@@ -272,7 +272,7 @@ pub const ALL: &[Property] = &[
             }
             let n: usize = to.values().sum();
             if n >= 200 {
-                f.figure("destinations", to.len() as f64, 40.0, 1e6);
+                f.figure("destinations", to.len() as f64, 30.0, 1e6);
                 let rare = to.values().filter(|c| **c <= 2).count() as f64 / to.len() as f64;
                 f.figure("share of destinations met once or twice", rare, 0.15, 0.9);
             }
@@ -281,7 +281,7 @@ pub const ALL: &[Property] = &[
     Property {
         name: "nothing_random_is_shared",
         over: &[Life, Attacks],
-        least: 50,
+        least: 4,
         recorded: None,
         plant: |w| {
             for host in ["A.x", "B.x", "C.x"] {
