@@ -60,7 +60,7 @@ async fn subscribers_get_what_they_asked_for_in_order() {
     let attack = client.subscribe(attack).await.unwrap();
     let five = client.subscribe(SubscribeRequest { limit_messages: 5, ..Default::default() }).await.unwrap();
     let unknown = client.subscribe(SubscribeRequest { streams: vec!["sysmo".into()], ..Default::default() }).await;
-    assert_eq!(unknown.unwrap_err().message(), "unknown stream `sysmo`; did you mean `sysmon`?");
+    assert_eq!(unknown.unwrap_err(), "unknown stream `sysmo`; did you mean `sysmon`?");
     assert_eq!(hub.read().len(), 3);
 
     for k in 0..20 {
@@ -128,8 +128,8 @@ async fn a_token_is_needed_for_all_but_health() {
         let target = Target { token: token.map(Secret::new), ..target.clone() };
         let mut client = Client::connect(&target).await.unwrap();
         let refused = client.subscribe(SubscribeRequest::default()).await.unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::Unauthenticated);
-        assert!(!refused.message().contains("hunter2"));
+        assert!(refused.contains("token"), "{refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
     }
     let channel = target.connect().await.unwrap();
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);

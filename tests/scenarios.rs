@@ -156,6 +156,8 @@ fn two_instances_differ_in_more_than_half_of_their_free_values() {
                 seed,
                 p.start,
                 &Choices::default(),
+                &[],
+                &|_| true,
             );
             free(&i.unwrap_or_else(|e| panic!("{}: {e}", s.id)), s)
         };
