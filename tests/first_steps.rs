@@ -26,7 +26,8 @@ fn assert_balanced(text: &str, sinks: &[&str]) {
 #[test]
 fn a_run_with_defaults_is_read_steered_and_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let mut d = Daemon::start(dir.path(), &[]);
+    // no attack comes by itself in between, so that instances have the numbers expected here
+    let mut d = Daemon::start(dir.path(), &["--set", "attacks.first=10h"]);
     assert!(d.told(&["status", "--wait", "ready"]).contains(" ready, logical time "));
     assert_eq!(d.get("/healthz"), (200, "ready\n".into()));
 
@@ -75,7 +76,17 @@ fn a_run_with_defaults_is_read_steered_and_ended() {
         &["scenario", "stop", "worm.us"],
     ]
     .map(|args| d.refused(args));
-    insta::assert_snapshot!(refused.join("\n"), @r"");
+    insta::assert_snapshot!(refused.join("\n"), @r"
+    error: unknown stream `sysmn`; did you mean `sysmon`?
+    error: rate of sysmon:1:1: rate must say per what, such as `3k/s`, `90/min`, `40MB/s` or `200GB/d`, not `2k`
+    error: stream `sysmon` has a rate in records per second; it cannot go on in bytes per second
+    error: unknown scenario `ransomware.hands`; did you mean `ransomware.hands_on`?
+    error: role `pc`: there is no host or account `nobody`
+    error: unknown role of `ransomware.hands_on` `pcc`; did you mean `pc`?
+    error: unknown variable of `ransomware.hands_on` `locke`; did you mean `locker`?
+    error: no instance `77` runs; there are 1
+    error: unknown scenario `worm.us`; did you mean `worm.usb`?
+    ");
 
     // metrics: named as Prometheus asks for, in one order, described, documented
     let text = d.get("/metrics").1;
