@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 pub use crate::pace::{Clock, Speed};
 pub use crate::sink::Headers;
 pub use layers::{ENV_PREFIX, Layers};
-pub use show::to_json;
+pub use show::{document_json, to_json};
 pub use stream::{Delivery, Key, Stream, Truth};
 
 use crate::schedule::{Place, Shape};

@@ -86,7 +86,7 @@ fn is_none(s: &Span) -> bool {
     *s == Span::ZERO
 }
 
-/// Digest of what records depend on in a configuration, as [`crate::config::Config::to_json`] gives it: not where they
+/// Digest of what records depend on in a configuration, as its JSON shows it: not where they
 /// go, how many threads make them or when the clock starts.
 pub fn configuration_digest(written: &serde_json::Value) -> String {
     let mut kept = serde_json::Map::new();

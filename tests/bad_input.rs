@@ -103,7 +103,7 @@ fn all_faults_in_all_files_are_reported_in_one_run() {
     data/scenarios/mine.yaml:6:47: unknown field of a step `afer`; did you mean `after`?
     data/scenarios/mine.yaml:6:5: step `a` is defined twice
     data/scenarios/mine.yaml:2:19: unknown host role `workstaton`; did you mean `workstation`?
-    data/scenarios/mine.yaml:2:48: unknown role of a host bound before `laptop`; none is defined
+    data/scenarios/mine.yaml:2:48: unknown role of a host bound before `laptop`; expected one of `pc`
     data/scenarios/mine.yaml:3:21: unknown kind of domain `lookalik`; did you mean `lookalike`?
     data/scenarios/mine.yaml:5:24: unknown technique `T9999`; did you mean `T1199`?
     data/scenarios/mine.yaml:5:52: unknown role, variable or reference `c3`; did you mean `c2`?

