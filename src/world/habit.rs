@@ -503,7 +503,6 @@ pub fn nobody(account: AccountId, luid: u64) -> Snap {
 
 /// Roles of a benign instance.
 pub fn own_roles(host: HostId, owner: Option<AccountId>) -> Vec<Bound> {
-    let mut r = vec![Bound::Host(host)];
-    r.extend(owner.map(Bound::Account));
-    r
+    // a machine of nobody acts for itself
+    vec![Bound::Host(host), Bound::Account(owner.unwrap_or(AccountId::SYSTEM))]
 }

@@ -45,7 +45,7 @@ pub(super) fn source() -> Value {
             "platform": {"enum": ["windows", "linux", "cloud", "network"]},
             "product": product, "channel": text(), "category": text(), "computer": text(), "tenant": text(),
             "encodings": some(json!({"enum": encodings})), "write_after": delay, "execution": execution, "user": user,
-            "correlation": text(), "key": some(text()), "missing": text(), "tables": names_to(names_to(text())),
+            "correlation": text(), "key": some(text()), "missing": text(), "tables": names_to(names_to(json!({"anyOf": [text(), {"type": "array", "items": text(), "minItems": 2, "maxItems": 2}]}))),
             "events": {"type": "array", "items": event},
         }),
         &["source", "platform", "encodings", "key", "events"],

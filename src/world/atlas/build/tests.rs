@@ -204,7 +204,7 @@ fn one_file_has_one_identity() {
     for m in &atlas.modules {
         let name = m.path.rsplit('\\').next().unwrap();
         assert!(m.path.contains('\\') || m.path.starts_with('/'), "{} has no folder", m.path);
-        let x86 = m.path.contains("SysWOW64") || m.path.contains(r"\Framework\");
+        let x86 = m.path.contains("SysWOW64") || m.path.contains(r"\Framework\") || m.path.contains(r"_32\");
         if !x86 && !m.path.contains("x86") && !name.ends_with(".exe") {
             check(name, &m.file_version, false, [&m.md5, &m.sha1, &m.sha256, &m.imphash]);
         }
