@@ -18,7 +18,7 @@ pub const NETWORK_SERVICE_LUID: u64 = 0x3e4;
 pub const OWN_IMAGES: u32 = 1 << 31;
 
 /// Processes of a boot image that have low pids.
-pub const EARLY: u16 = 12;
+pub const EARLY: u16 = 14;
 
 /// A token's integrity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
