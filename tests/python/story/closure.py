@@ -87,6 +87,15 @@ class Closure:
         for times in moments.values():
             times.sort()
         for r in left:
+            # a service that was started for it: what it does follows
+            if (r.source, r.id) == ("sysmon", 1) and r.n not in self.reason:
+                times = moments.get(r.host, [])
+                i = bisect(times, r.t + MOMENT)
+                if i and times[i - 1] > r.t - MOMENT:
+                    self.take(r, "moment")
+                    self.follow(r)
+        self.run()
+        for r in left:
             if r.n not in self.reason and (r.source != "sysmon" or r.id in (10, 12, 13)):
                 times = moments.get(r.host, [])
                 i = bisect(times, r.t + MOMENT)

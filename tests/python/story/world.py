@@ -91,7 +91,7 @@ class World:
                 parent=j["parent_key"], parent_pid=j["parent_pid"], integrity=j.get("integrity"),
                 elevation=j.get("elevation"), terminal=j.get("session"), boot=True,
             )  # fmt: skip
-        else:
+        elif j["type"] == "session":
             self.sessions[host, j["logon_id"]] = Session(
                 host=host, luid=j["logon_id"], user=j["user"], domain=j.get("domain"), sid=j["sid"],
                 start=float(j["second"]), type=j["logon_type"], linked=j["linked_id"], boot=True,
