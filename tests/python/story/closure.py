@@ -96,7 +96,7 @@ class Closure:
                     self.follow(r)
         self.run()
         for r in left:
-            if r.n not in self.reason and (r.source != "sysmon" or r.id in (10, 12, 13)):
+            if r.n not in self.reason and (r.source != "sysmon" or r.id in (3, 10, 12, 13, 22)):
                 times = moments.get(r.host, [])
                 i = bisect(times, r.t + MOMENT)
                 if i and times[i - 1] > r.t - MOMENT:
