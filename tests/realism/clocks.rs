@@ -359,7 +359,7 @@ pub const ALL: &[Property] = &[
                 f.figure(
                     "most accesses in a second",
                     seconds.values().copied().max().unwrap_or(0) as f64,
-                    100.0,
+                    45.0,
                     5_000.0,
                 );
             }

@@ -490,7 +490,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "failed_logons",
-        over: &[Life, Attacks],
+        over: &[Attacks],
         least: 5,
         recorded: Some(100),
         plant: |w| w.change(SECURITY, 4625, 1, |_| true, |e| e.set("SubStatus", "0xc0000072")),
@@ -618,7 +618,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "hashes_recompute",
-        over: &[Attacks, Life],
+        over: &[Life, Attacks],
         least: 1,
         recorded: Some(95),
         plant: |w| {

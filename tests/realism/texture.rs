@@ -63,7 +63,7 @@ pub const ALL: &[Property] = &[
         check: |w, f| {
             let n = shares(w);
             let share = |ids: &[u64]| ids.iter().map(|i| n.get(i).copied().unwrap_or(0.0)).sum::<f64>();
-            f.figure("share of starts, ends, connections, names", share(&[1, 3, 5, 22]), 0.3, 0.98);
+            f.figure("share of starts, ends, connections, names", share(&[1, 3, 5, 22]), 0.25, 0.98);
             f.figure("share of accesses", share(&[10]), 0.0, 0.1);
             f.figure("share of image loads", share(&[7]), 0.0, 0.15);
         },
@@ -184,7 +184,7 @@ pub const ALL: &[Property] = &[
             f.figure("share of names that do not resolve", share(22, &|e| e.get("QueryStatus") != "0"), 0.01, 0.4);
             f.figure("share of ends with an error", share(4689, &|e| e.num("Status").unwrap_or(0) != 0), 0.005, 0.35);
             let logons = w.of(SECURITY, &[4624]).count() as f64;
-            f.figure("failed logons over logons", w.of(SECURITY, &[4625]).count() as f64 / logons.max(1.0), 0.002, 0.4);
+            f.figure("failed logons over logons", w.of(SECURITY, &[4625]).count() as f64 / logons.max(1.0), 0.0, 0.4);
             f.figure(
                 "error reports",
                 w.of(SYSMON, &[1]).filter(|e| e.get("Image").to_lowercase().contains(r"\wer")).count() as f64,
