@@ -108,8 +108,8 @@ fn a_week_has_its_days_sessions_and_boots() {
                 *lsass.entry(s.host).or_default() += 1;
             }
             let account = shared.atlas.account(s.account());
-            if account.host == Some(id) && account.persona.is_some() {
-                personas.extend(account.persona);
+            if let (Some(persona), true) = (account.persona, account.host == Some(id)) {
+                personas.insert(persona);
                 let local = shared.local_date(id, s.time);
                 let midnight = shared.local_time(id, local, 0.0);
                 hours[(local + 3).rem_euclid(7) as usize]
@@ -117,7 +117,7 @@ fn a_week_has_its_days_sessions_and_boots() {
                 if let Some(f) = &mut plot {
                     use std::io::Write;
                     let h = shared.atlas.host(id);
-                    let persona = &shared.atlas.personas[account.persona.unwrap() as usize].id;
+                    let persona = &shared.atlas.personas[persona as usize].id;
                     writeln!(f, "{},{},{persona}", s.time.second(), shared.atlas.sites[h.site as usize].name).unwrap();
                 }
             }

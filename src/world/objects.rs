@@ -123,7 +123,7 @@ impl State {
         let local = atlas
             .accounts
             .iter()
-            .position(|a| a.host == Some(here) && &*a.domain == &*atlas.host(here).name && named(a));
+            .position(|a| a.host == Some(here) && *a.domain == *atlas.host(here).name && named(a));
         let known = local.or_else(|| atlas.accounts.iter().position(|a| !a.upn.is_empty() && named(a)));
         let known = known.or_else(|| atlas.accounts.iter().position(named));
         if let Some(k) = known {

@@ -22,7 +22,7 @@ impl State {
     /// Lets a host sleep or wakes it; one that an attack has touched lately stays awake.
     pub fn set_awake(&mut self, host: u32, awake: bool) {
         let h = &mut self.hosts[host as usize];
-        if awake == !h.parked || (!awake && h.kept_until > self.now) {
+        if awake != h.parked || (!awake && h.kept_until > self.now) {
             return;
         }
         h.parked = !awake;

@@ -21,7 +21,7 @@ use super::{Error, oauth};
 /// One try to hear from a broker; between two the errors are looked at.
 const TRY: Duration = Duration::from_millis(500);
 /// Longest wait for an answer of a cluster that is there.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(30);
 /// Longest wait for the cluster to create a topic on its own.
 const AUTO_CREATE: Duration = Duration::from_secs(5);
 
