@@ -107,7 +107,7 @@ fn a_run_is_repeated_from_its_journal() {
         text.lines()
             .map(|l| {
                 let v: serde_json::Value = serde_json::from_str(l).unwrap();
-                format!("{} {}", v["Hostname"], v["EventRecordID"])
+                format!("{} {}", v["Hostname"], v["RecordNumber"])
             })
             .collect()
     };

@@ -120,10 +120,8 @@ impl State {
         let here = self.host_id(host);
         let name = name.rsplit('\\').next().unwrap_or(name);
         let named = |a: &crate::world::atlas::Account| a.name.eq_ignore_ascii_case(name);
-        let local = atlas
-            .accounts
-            .iter()
-            .position(|a| a.host == Some(here) && *a.domain == *atlas.host(here).name && named(a));
+        let local =
+            atlas.accounts.iter().position(|a| a.host == Some(here) && *a.domain == *atlas.host(here).name && named(a));
         let known = local.or_else(|| atlas.accounts.iter().position(|a| !a.upn.is_empty() && named(a)));
         let known = known.or_else(|| atlas.accounts.iter().position(named));
         if let Some(k) = known {

@@ -618,7 +618,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "hashes_recompute",
-        over: &[Life, Attacks],
+        over: &[Attacks],
         least: 1,
         recorded: Some(95),
         plant: |w| {
@@ -628,7 +628,7 @@ pub const ALL: &[Property] = &[
                 1,
                 |e| e.get("Contents").contains("ZoneId"),
                 |e| {
-                    let more = format!("{} ", e.get("Contents"));
+                    let more = format!("x{}", e.get("Contents"));
                     e.set("Contents", more);
                 },
             )
