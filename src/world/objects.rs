@@ -208,6 +208,22 @@ impl State {
         f.extra.push((Field::DirectoryDeleted, Val::Bool(false)));
     }
 
+    /// What is known of a stream hashes to itself: whoever reads the record can compute it.
+    pub(super) fn stream_hashes(&mut self, i: u32) {
+        use sha2::Digest;
+        let Some(contents) = self.text_of(i, Field::FileContents).map(str::to_owned) else { return };
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02X}")).collect::<String>();
+        // only a program has imports
+        for (field, text) in [
+            (Field::FileMd5, hex(&md5::Md5::digest(&contents))),
+            (Field::FileSha1, hex(&sha1::Sha1::digest(&contents))),
+            (Field::FileSha256, hex(&sha2::Sha256::digest(&contents))),
+            (Field::FileImphash, "0".repeat(32)),
+        ] {
+            self.put_text(i, field, &text);
+        }
+    }
+
     /// Contents are not kept; the same path on a host hashes to the same while the file is the same.
     fn deleted_file(&mut self, i: u32) {
         let Some(path) = self.text_of(i, Field::FilePath).map(str::to_ascii_lowercase) else { return };

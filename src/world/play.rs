@@ -930,6 +930,7 @@ impl State {
             Kind::FileCreate | Kind::FileStream => {
                 let now = self.now;
                 self.facts.get_mut(i).extra.push((Field::FileCreated, Val::Time(now)));
+                self.stream_hashes(i);
             }
             _ => self.complete_object(i, t),
         }

@@ -626,7 +626,7 @@ pub const ALL: &[Property] = &[
                 SYSMON,
                 15,
                 1,
-                |e| e.get("Contents").contains("ZoneId"),
+                |e| e.get("TargetFilename").ends_with(":Zone.Identifier") && !matches!(e.get("Contents"), "" | "-"),
                 |e| {
                     let more = format!("x{}", e.get("Contents"));
                     e.set("Contents", more);
