@@ -640,7 +640,8 @@ pub const ALL: &[Property] = &[
             }) {
                 // Sysmon prints a line feed of the file as two blanks
                 let text = e.get("Contents").replace("  ", "\r\n").replace("%%", "%");
-                let bytes = [text.clone() + "\r\n", text.clone(), text.replace("\r\n", "\n")];
+                let lines = text.replace("\r\n", "\n");
+                let bytes = [text.clone() + "\r\n", text.clone(), lines.replace('\n', "\r\n"), lines];
                 for h in e.get("Hash").split(',') {
                     let (kind, value) = h.split_once('=').unwrap_or((h, ""));
                     let made = |b: &[u8]| match kind {
