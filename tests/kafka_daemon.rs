@@ -34,8 +34,8 @@ state: {{dir: {mode}}}
 sinks:
   main: {{kafka: {{brokers: '{broker}', create_topics: {{partitions: 3}}}}, on_slow: {mode}, queue: {queue}}}
 streams:
-  sysmon: {{source: windows.sysmon, rate: 350/s, to: [{{sink: main, topic: {mode}.sysmon, encoding: winlogbeat}}]}}
-  security: {{source: windows.security, rate: 150/s, to: [{{sink: main, topic: {mode}.security, encoding: winlogbeat}}]}}
+  sysmon: {{source: windows.sysmon, rate: 900/s, to: [{{sink: main, topic: {mode}.sysmon, encoding: winlogbeat}}]}}
+  security: {{source: windows.security, rate: 250/s, to: [{{sink: main, topic: {mode}.security, encoding: winlogbeat}}]}}
 truth: {{headers: id}}
 "
     )
