@@ -57,17 +57,7 @@ fn dump(l: &Library, id: ScriptId, indent: usize, out: &mut String) {
             op => writeln!(out, "{:?} {op:?}", t.part),
         }
         .unwrap();
-        let inner: Vec<ScriptId> = match &t.op {
-            Op::Logon { then, .. } => then.iter().copied().collect(),
-            Op::Remote { script, .. } | Op::Repeat { script, .. } | Op::Fork { script } | Op::Files { script, .. } => {
-                vec![*script]
-            }
-            Op::Chance { then, otherwise, .. } => [Some(*then), *otherwise].into_iter().flatten().collect(),
-            Op::Choose { weights } => weights.iter().map(|(_, s)| *s).collect(),
-            Op::Switch { arms, .. } => arms.clone(),
-            _ => vec![],
-        };
-        for s in inner {
+        for s in skirmish::scenario::trial::inner(&t.op) {
             dump(l, s, indent + 1, out);
         }
     }
