@@ -91,6 +91,8 @@ pub struct Extra {
 
 /// Hosts of a world without rates from which its size would follow.
 const HOSTS_DEFAULT: u32 = 300;
+/// Hosts in which the life of a larger world is measured.
+const HOSTS_MEASURED: u32 = 300;
 
 /// Plans a run.
 ///
@@ -139,23 +141,38 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
             let p = s.points(start, natural::WEEK);
             p.low.1 != p.high.1
         });
+    let filled = schedules.iter().any(Option::is_some) || extra.whole_report;
+    let another = |hosts: u32, library: &mut crate::world::program::Library| {
+        let atlas = build(hosts, library).map_err(|e| Problems(e.0))?;
+        let mut p = Problems::new();
+        let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
+        let policies = streams::policies(&config, knowledge, &atlas, &mut p);
+        match (resolved, policies) {
+            (Some(r), Some(policies)) if p.is_empty() => Ok((atlas, r, policies.1)),
+            _ => Err(p),
+        }
+    };
+    // a large world is measured in the small: roles keep their shares. Where streams name hosts that a small one lacks,
+    // it is measured as it is
+    let mut measured = Measured::default();
+    if filled && hosts > HOSTS_MEASURED {
+        let mut library = library.clone();
+        if let Ok((small, resolved, policy_of)) = another(HOSTS_MEASURED, &mut library) {
+            measured.measure(&make(small, library, resolved, policy_of), &schedules, start, low);
+            measured.resize(atlas.hosts.len());
+        }
+    }
     let mut of = resolved.of.clone();
     let mut cells = make(atlas, library.clone(), resolved, policies.1);
-    let filled = schedules.iter().any(Option::is_some) || extra.whole_report;
-    let mut measured = Measured::default();
-    if filled {
+    if filled && measured.bytes.is_empty() {
         measured.measure(&cells, &schedules, start, low);
     }
     // without a number the population follows the rates: natural life is to be the larger part at busy hours
     if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
         hosts = measured.hosts_for(&schedules);
-        let atlas = build(hosts, &mut library).map_err(|e| Problems(e.0))?;
-        let mut p = Problems::new();
-        let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
-        let policies = streams::policies(&config, knowledge, &atlas, &mut p);
-        let (Some(resolved), Some(policies)) = (resolved, policies) else { return Err(p) };
+        let (atlas, resolved, policy_of) = another(hosts, &mut library)?;
         of = resolved.of.clone();
-        cells = make(atlas, library, resolved, policies.1);
+        cells = make(atlas, library, resolved, policy_of);
         measured.resize(cells.shared.atlas.hosts.len());
     }
     for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {

@@ -144,6 +144,11 @@ impl State {
                         Bound::Account(a) => shared.atlas.account(*a).host,
                         Bound::New(_) => None,
                     },
+                    // a habit is played where its first role is
+                    crate::world::program::HostSel::Here => match inst.roles.first() {
+                        Some(Bound::Host(h)) => Some(*h),
+                        _ => None,
+                    },
                     _ => None,
                 };
                 let Some(host) = host else { continue };
@@ -811,6 +816,14 @@ impl State {
         own.copied().or_else(|| atlas.module_named(self.host_id(host), name))
     }
 
+    /// The path of a module that lies in a user's profile; none where the table's own path will do.
+    pub(super) fn module_path(&mut self, module: ModuleId, account: AccountId) -> Option<Val> {
+        let atlas = self.atlas();
+        let tail = atlas.module(module).path.strip_prefix("{profile}")?;
+        let path = format!("{}{tail}", atlas.account(account).profile);
+        Some(Val::Text(self.texts.keep(&path)))
+    }
+
     /// To audit the opening of a key the kernel copies the handle into its own table and closes the copy, before the
     /// request itself is written: 4690, 4658, 4656, 4663, 4658 (recorded for nine of ten openings). Returns the draw that
     /// gives the handle.
@@ -914,14 +927,16 @@ impl State {
             }
             Kind::ImageLoad => {
                 if let Some(id) = text(f, Field::DllPath) {
-                    let (image, given) = (f.proc.image, self.texts.get(id).contains('\\'));
+                    let (image, account, given) = (f.proc.image, f.proc.account, self.texts.get(id).contains('\\'));
                     let name = self.texts.get(id).rsplit('\\').next().unwrap_or("");
                     if let Some(m) = self.module_on(t.host, image, name) {
                         self.facts.get_mut(i).module = m.0;
                         // the table's own path is the module's; one loaded from elsewhere keeps the path given
                         if !given {
+                            let own = self.module_path(m, account);
                             let f = self.facts.get_mut(i);
                             f.extra.retain(|(field, _)| *field != Field::DllPath);
+                            f.extra.extend(own.map(|path| (Field::DllPath, path)));
                             self.texts.release(id);
                         }
                     }

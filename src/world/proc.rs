@@ -322,11 +322,7 @@ impl State {
         };
         for (k, module) in modules.iter().enumerate() {
             let i = self.fact(Kind::ImageLoad, host, times.next(k), snap, tag);
-            let path = &shared.atlas.module(*module).path;
-            let own = path.contains("{profile}").then(|| {
-                let profile = &shared.atlas.account(snap.account).profile;
-                Val::Text(self.texts.keep(&path.replace("{profile}", profile)))
-            });
+            let own = self.module_path(*module, snap.account);
             let f = self.facts.get_mut(i);
             (f.module, f.parent) = (module.0, *parent);
             f.extra.extend(own.map(|path| (Field::DllPath, path)));

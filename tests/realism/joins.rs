@@ -139,7 +139,8 @@ pub const ALL: &[Property] = &[
         least: 5,
         recorded: None, // the controllers' records of most hours are not there
         plant: |w| {
-            w.change(SECURITY, 4769, 1, |_| true, |e| e.set("LogonGuid", "{11111111-2222-4333-8444-555555555555}"))
+            // those of the first seconds have no ticket to be held against
+            w.change(SECURITY, 4769, 100, |_| true, |e| e.set("LogonGuid", "{11111111-2222-4333-8444-555555555555}"))
         },
         check: |w, f| {
             let mut tickets: BTreeMap<&str, &Event> = BTreeMap::new();
@@ -194,7 +195,7 @@ pub const ALL: &[Property] = &[
         least: 20,
         recorded: Some(95),
         plant: |w| {
-            let n = w.of(SECURITY, &[4627]).next().expect("groups").clone();
+            let n = w.of(SECURITY, &[4627]).find(|e| e.get("LogonType") != "0").expect("groups").clone();
             w.drop(|e| e.id == 4627 && e.host == n.host && e.n == n.n);
         },
         check: |w, f| {
