@@ -178,6 +178,7 @@ kinds! {
     LogonPrivileges, "logon.privileges", "a new session has special privileges", [];
     LogonGroups, "logon.groups", "group membership of a new session", [];
     LogonExplicit, "logon.explicit", "explicit credentials were used", [];
+    SessionLogoff, "session.logoff", "a user asked to be logged off", [];
     SessionLock, "session.lock", "a workstation was locked", [];
     SessionUnlock, "session.unlock", "a workstation was unlocked", [];
     SessionConnect, "session.connect", "a terminal session was connected again", [];
@@ -416,7 +417,6 @@ fields! {
     LogonStatus, "logon.status", Uint, "NTSTATUS of a failure";
     LogonSubStatus, "logon.sub_status", Uint, "NTSTATUS detail of a failure";
     LogonReason, "logon.reason", Uint, "message number of the failure reason (2313 is %%2313)";
-    LogonUserInitiated, "logon.user_initiated", Bool, "the user asked for the log-off (4647)";
     LogonWorkstation, "logon.workstation", Text, "name the client gave, or -";
     LogonTargetServer, "logon.target_server", Text, "server that explicit credentials were used for";
     LogonOutboundName, "logon.outbound.name", Text, "account that a new-credentials logon (type 9) uses towards other hosts";

@@ -1,5 +1,6 @@
 //! The data folders: those built into the binary, and those of the user, which add to or override them by id.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
@@ -84,6 +85,7 @@ impl Data {
                 continue;
             }
             let mut known = false;
+            let before = data.runs().map(|nodes| nodes.len());
             for (folder, _) in FOLDERS {
                 let path = root.join(folder);
                 if path.is_dir() {
@@ -95,8 +97,28 @@ impl Data {
                 let names: Vec<String> = FOLDERS.iter().map(|(f, _)| format!("`{f}/`")).collect();
                 p.plain(format!("data folder `{}` has none of {}", root.display(), names.join(", ")));
             }
+            data.give_way(before);
         }
         (data, p)
+    }
+
+    /// What plays: scenarios, personas and habits, background.
+    fn runs(&mut self) -> [&mut Vec<Node>; 3] {
+        [&mut self.scenarios, &mut self.personas, &mut self.world]
+    }
+
+    /// Documents among the first of each list give way to later ones of the same id. Effects, sources, policies and the
+    /// world's tables know by themselves what overrides what.
+    fn give_way(&mut self, before: [usize; 3]) {
+        let later: BTreeSet<String> =
+            self.runs().into_iter().zip(before).flat_map(|(nodes, n)| nodes[n..].iter().filter_map(identity)).collect();
+        for (nodes, n) in self.runs().into_iter().zip(before) {
+            let mut i = 0;
+            nodes.retain(|node| {
+                i += 1;
+                i > n || identity(node).is_none_or(|id| !later.contains(&id))
+            });
+        }
     }
 
     /// Digest of all of it, for manifests: xxh3-128 in hex.
@@ -169,6 +191,17 @@ impl Data {
     }
 }
 
+/// What a document of what plays is known by: its kind and id; the habits of a role or a program by these; background,
+/// which has none, by its file's place in `world/`.
+fn identity(node: &Node) -> Option<String> {
+    let named = |kind: &str| node.get(kind).and_then(Node::as_str).map(|id| format!("{kind} {id}"));
+    if node.get("background").is_some() {
+        return node.file.name.rsplit_once("world/").map(|(_, place)| format!("background {place}"));
+    }
+    let habits = || ["role", "program"].into_iter().find_map(named).filter(|_| node.get("habits").is_some());
+    ["scenario", "persona", "script"].into_iter().find_map(named).or_else(habits)
+}
+
 fn walk_builtin(dir: &'static Dir<'static>, into: &mut Vec<(String, &'static str)>) {
     for f in dir.files() {
         let path = f.path().to_string_lossy().replace('\\', "/");
@@ -189,6 +222,23 @@ mod tests {
     fn everything_built_in_is_read() {
         let d = Data::load(&[]).unwrap_or_else(|e| panic!("{e}"));
         assert!(!d.sources.is_empty());
+    }
+
+    #[test]
+    fn documents_of_the_user_take_the_place_of_those_built_in() {
+        let built_in = Data::load(&[]).unwrap();
+        let mut both = Data::load(&[PathBuf::from(env!("CARGO_MANIFEST_DIR"))]).unwrap();
+        for (all, one) in both.runs().into_iter().zip(built_in.clone().runs()) {
+            let ids = |nodes: &[Node]| nodes.iter().filter_map(identity).collect::<Vec<_>>();
+            assert_eq!(ids(all), ids(one));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("personas")).unwrap();
+        std::fs::write(dir.path().join("personas/own.yaml"), "persona: finance\nshare: 0.5\n").unwrap();
+        let d = Data::load(&[dir.path().to_owned()]).unwrap();
+        let finance = |n: &&Node| n.get("persona").and_then(Node::as_str) == Some("finance");
+        assert_eq!(d.personas.len(), built_in.personas.len());
+        assert!(d.personas.iter().find(finance).unwrap().get("habits").is_none());
     }
 
     #[test]

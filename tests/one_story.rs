@@ -77,16 +77,7 @@ impl Dump {
 
 /// Faults that are known and not mended yet (`docs/STATUS.md`), with the most records they may show in: everything else
 /// fails, and so does more of them.
-const OPEN: &[(&str, u64)] = &[
-    ("session: user", 20),
-    ("session: not used after its end", 20),
-    ("4627: as 4624", 20),
-    ("4672: as 4624", 20),
-    ("device logon: address", 40),
-    ("4634: no process of the session is left", 12),
-    ("closure: direct and effect truth is in it", 6),
-    ("pid: not alive twice", 3),
-];
+const OPEN: &[(&str, u64)] = &[];
 
 /// Whether Python is there; loudly not, and a failure with `CI=true`.
 fn python() -> bool {

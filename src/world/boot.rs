@@ -270,6 +270,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             tag: 0,
             from: None,
             outbound: None,
+            closing: false,
         };
         if admin {
             h.sessions.push(s(full, limited, true));

@@ -57,6 +57,8 @@ pub struct Session {
     pub from: Option<(std::net::Ipv4Addr, u16)>,
     /// Account that a new-credentials session (type 9) is towards other hosts; `account` is what it stays here.
     pub outbound: Option<AccountId>,
+    /// It ends with the last of its processes.
+    pub closing: bool,
 }
 
 /// A process as others see it, also after it has gone.
@@ -202,8 +204,8 @@ pub struct Host {
     pub pace: f32,
     /// From then on the sensor writes what it has seen.
     pub sensor_at: Time,
-    /// Recently used pids are not given out again at once.
-    pub recent: [u32; 8],
+    /// Pids handed out or freed last are not given out again at once: the start of a process may still be moved back.
+    pub recent: [u32; 24],
 }
 
 impl Default for AccountId {
@@ -230,11 +232,15 @@ impl Host {
                 && !self.recent.contains(&pid)
                 && !self.procs.iter().any(|p| p.alive && p.snap.pid == pid)
             {
-                self.recent.rotate_right(1);
-                self.recent[0] = pid;
+                self.remember(pid);
                 return pid;
             }
         }
+    }
+    /// Keeps a pid from being given out again soon.
+    pub fn remember(&mut self, pid: u32) {
+        self.recent.rotate_right(1);
+        self.recent[0] = pid;
     }
     /// A low pid for one of the first processes of a boot, in the order of the boot image.
     pub fn early_pid(&mut self, slot: u16) -> u32 {
@@ -267,6 +273,13 @@ impl Host {
     /// A living process's slot by pid.
     pub fn by_pid(&self, pid: u32) -> Option<u16> {
         self.procs.iter().position(|p| p.alive && p.snap.pid == pid).map(|i| i as u16)
+    }
+    /// Slots of the living processes of a session and of the one it is linked with, youngest first.
+    pub fn of_session(&self, s: &Session) -> Vec<u16> {
+        let of = |luid: u64| luid != 0 && (luid == s.luid || luid == s.linked);
+        let slots = (0..self.procs.len() as u16).rev();
+        let lives = |i: &u16| self.procs[*i as usize].alive && of(self.procs[*i as usize].snap.luid);
+        slots.filter(lives).collect()
     }
     /// A session's index by LUID.
     pub fn session(&self, luid: u64) -> Option<usize> {

@@ -11,7 +11,7 @@ use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Evening};
 use crate::world::day::Presence;
 use crate::world::fact::Val;
-use crate::world::host::{ProcRef, Snap};
+use crate::world::host::{ProcRef, Session, Snap};
 use crate::world::instance::{Bound, InstId};
 use crate::world::program::{Integrity, LogonResult, Rhythm};
 use crate::world::state::{LogOn, State, What};
@@ -220,7 +220,7 @@ impl State {
     pub(super) fn unlocked(&mut self, host: u32) {
         let now = self.now;
         self.hosts[host as usize].locked = false;
-        self.session_fact(host, Kind::SessionUnlock, now + Span::ms(90));
+        self.owner_fact(host, Kind::SessionUnlock, now + Span::ms(90));
         self.logon_screen(host, false);
         let gap = self.moment(host, "unlocked").range(2_000, 60_000);
         self.stir(host, now + Span::ms(gap));
@@ -240,14 +240,23 @@ impl State {
             return;
         }
         h.locked = true;
-        self.session_fact(host, Kind::SessionLock, self.now);
+        self.owner_fact(host, Kind::SessionLock, self.now);
         self.logon_screen(host, true);
     }
 
     /// A fact about the owner's session on the console.
-    fn session_fact(&mut self, host: u32, kind: Kind, time: Time) {
+    fn owner_fact(&mut self, host: u32, kind: Kind, time: Time) {
         let h = &self.hosts[host as usize];
-        let Some(s) = h.owner.map(|o| h.sessions[o as usize]).filter(|_| self.wants(kind)) else { return };
+        if let Some(s) = h.owner.map(|o| h.sessions[o as usize]) {
+            self.session_fact(host, &s, kind, time);
+        }
+    }
+
+    /// A fact about a session at a screen.
+    pub(super) fn session_fact(&mut self, host: u32, s: &Session, kind: Kind, time: Time) {
+        if !self.wants(kind) {
+            return;
+        }
         let snap = Snap { account: s.account, luid: s.luid, logon: s.start, terminal: s.terminal, ..Snap::default() };
         let i = self.fact(kind, host, time, &snap, 0);
         let f = self.facts.get_mut(i);
@@ -291,7 +300,7 @@ impl State {
         let evening = if self.stays(host) { Evening::Stay } else { self.atlas().host(id).evening };
         match (evening, weekend) {
             (Evening::ShutDown, _) | (Evening::Weekend, true) => self.go_down(host, false, "person"),
-            (Evening::LogOff, _) => self.sign_out(host, true),
+            (Evening::LogOff, _) => self.sign_out(host),
             (Evening::Sleep, _) => {
                 self.lock(host);
                 self.at(self.now + Span::ms(rng.range(2_000, 90_000)), What::Turn(host, Turn::Sleep));
@@ -317,27 +326,13 @@ impl State {
     }
 
     /// The owner's session ends with all its processes.
-    pub(super) fn sign_out(&mut self, host: u32, by_user: bool) {
+    pub(super) fn sign_out(&mut self, host: u32) {
         let Some(o) = self.hosts[host as usize].owner else { return };
         let s = self.hosts[host as usize].sessions[o as usize];
-        let mut rng = self.moment(host, "sign out");
-        let mut time = self.now + Span::ms(rng.range(80, 900));
         self.forget(host);
-        let mine: Vec<u16> = (0..self.hosts[host as usize].procs.len() as u16)
-            .rev()
-            .filter(|i| {
-                let p = &self.hosts[host as usize].procs[*i as usize];
-                p.alive && (p.snap.luid == s.luid || (s.linked != 0 && p.snap.luid == s.linked))
-            })
-            .collect();
         self.hosts[host as usize].owner = None;
         self.hosts[host as usize].locked = false;
-        self.log_off(host, s.luid, by_user);
-        for slot in mine {
-            let r = self.proc_ref(host, slot);
-            self.end_process(r, if rng.chance(0.7) { 0 } else { 0x4001_0004 }, time);
-            time = time + Span::us(rng.range(600, 90_000));
-        }
+        self.log_off(host, s.luid, true);
         self.logon_screen(host, true);
     }
 

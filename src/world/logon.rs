@@ -2,12 +2,15 @@
 
 use crate::activity::{Field, Kind};
 use crate::rng::{Rng, mix, purpose};
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{SYSTEM_LUID, Session, Snap};
 use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Tpl, Who};
 use crate::world::state::{Body, KerberosAsk, LogOn, Play, State, Task, What};
+
+/// A session that is in use is looked at again after this.
+const BUSY: Span = Span::s(20);
 
 impl State {
     pub(super) fn logon_op(
@@ -127,7 +130,7 @@ impl State {
                 self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
             }
             // the member sees the logon after the controller answered
-            time = time.max(crate::time::Time::of_slice(self.now.slice() + 2));
+            time = time.max(Time::of_slice(self.now.slice() + 2));
         }
         if l.ntlm {
             // whoever holds the account checks the response: a controller for the domain's, the host itself for its own
@@ -156,7 +159,7 @@ impl State {
             let dc = if domain { self.atlas().host(l.host).dc } else { l.host };
             time = time + Span::us(rng.range(1_000, 5_000));
             self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
-            time = time.max(crate::time::Time::of_slice(self.now.slice() + 2));
+            time = time.max(Time::of_slice(self.now.slice() + 2));
         }
         let time = time + Span::us(rng.range(800, 9_000));
         self.send(l.host, time, Body::LogOn(l));
@@ -446,6 +449,7 @@ impl State {
                 tag,
                 from: ip.map(|ip| (ip, port)),
                 outbound: copied.map(|_| l.account),
+                closing: false,
             }),
             pair.then_some(Session {
                 luid: linked,
@@ -458,6 +462,7 @@ impl State {
                 tag,
                 from: ip.map(|ip| (ip, port)),
                 outbound: None,
+                closing: false,
             }),
         ];
         for s in sessions.into_iter().flatten() {
@@ -519,7 +524,7 @@ impl State {
     ) {
         let mut time = self.now;
         if l.logon_type == 3 {
-            self.privileges(host, l, s, time, tag);
+            self.privileges(host, s, time, tag);
         }
         if self.wants(Kind::LogonStart) {
             let made = self.logon_fact(Kind::LogonStart, host, l, style, caller, ip, port, workstation, tag);
@@ -564,34 +569,33 @@ impl State {
             let i = self.fact(Kind::LogonGroups, host, time, &blank, tag);
             let f = self.facts.get_mut(i);
             f.account = s.account;
-            f.subject = if caller.pid != 0 { AccountId::SYSTEM } else { AccountId::NOBODY };
-            f.subject_luid = if caller.pid != 0 { SYSTEM_LUID } else { 0 };
+            (f.subject, f.subject_luid) = asked_by(l, caller);
             f.extra.push((Field::LogonId, Val::Uint(s.luid)));
             f.extra.push((Field::LogonType, Val::Uint(l.logon_type as u64)));
             f.extra.push((Field::LogonGroups, Val::Text(id)));
             self.done(i);
         }
         if l.logon_type != 3 {
-            self.privileges(host, l, s, time + Span::us(90), tag);
+            self.privileges(host, s, time + Span::us(90), tag);
         }
     }
 
     /// The rights of a privileged session (4672). Those of a network logon are reported before the logon itself, all others'
     /// behind it (recorded).
-    fn privileges(&mut self, host: u32, l: &LogOn, s: &Session, time: crate::time::Time, tag: u32) {
+    fn privileges(&mut self, host: u32, s: &Session, time: Time, tag: u32) {
         if !s.elevated || !self.wants(Kind::LogonPrivileges) {
             return;
         }
         let blank = Snap { account: s.account, luid: s.luid, ..Snap::default() };
         let i = self.fact(Kind::LogonPrivileges, host, time, &blank, tag);
-        let text = self.texts.keep(match l.account {
+        let text = self.texts.keep(match s.account {
             AccountId::SYSTEM => SYSTEM_PRIVILEGES,
             AccountId::LOCAL_SERVICE | AccountId::NETWORK_SERVICE => SERVICE_PRIVILEGES,
             _ => ADMIN_PRIVILEGES,
         });
         let f = self.facts.get_mut(i);
-        f.subject = s.account;
-        f.subject_luid = s.luid;
+        f.account = s.account;
+        (f.subject, f.subject_luid) = (s.account, s.luid);
         f.extra.push((Field::LogonPrivileges, Val::Text(text)));
         self.done(i);
     }
@@ -608,7 +612,6 @@ impl State {
         workstation: &str,
         tag: u32,
     ) -> u32 {
-        let lsass_asked = caller.pid == 0;
         let keep = |s: &mut State, t: &str| Val::Text(s.texts.keep(t));
         let process = keep(self, style.process);
         let package = keep(self, style.package);
@@ -617,8 +620,7 @@ impl State {
         let ws = keep(self, ws);
         let i = self.fact(kind, host, self.now, caller, tag);
         let f = self.facts.get_mut(i);
-        (f.subject, f.subject_luid) =
-            if lsass_asked { (AccountId::NOBODY, 0) } else { l.caller.unwrap_or((AccountId::SYSTEM, SYSTEM_LUID)) };
+        (f.subject, f.subject_luid) = asked_by(l, caller);
         f.account = l.account;
         f.extra.push((Field::LogonType, Val::Uint(l.logon_type as u64)));
         f.extra.push((Field::LogonProcess, process));
@@ -666,10 +668,53 @@ impl State {
         f.extra.push((Field::LogonReason, Val::Uint(reason)));
     }
 
-    /// A session ends; the owner's own session stays.
-    pub fn log_off(&mut self, host: u32, luid: u64, by_user: bool) {
-        let h = &mut self.hosts[host as usize];
+    /// A session is to end; the owner's own stays. It lives as long as a process of it: one at a screen takes its processes
+    /// with it, any other waits for them.
+    pub fn log_off(&mut self, host: u32, luid: u64, person: bool) {
+        let h = &self.hosts[host as usize];
         let Some(i) = h.session(luid).filter(|i| *i >= 3 && h.owner != Some(*i as u16)) else { return };
+        let s = h.sessions[i];
+        // a logon of type 2 beside the person's own is `runas`
+        let screen = person || matches!(s.logon_type, 10 | 11);
+        let mine = h.of_session(&s);
+        // what an intruder works from at a screen is left open until he is done
+        let named = |slot: &u16| {
+            let key = h.procs[*slot as usize].snap.key;
+            self.named.values().any(|p| p.host == host && p.key == key)
+        };
+        if screen && !person && !s.closing && mine.iter().any(named) {
+            return self.at(self.now + BUSY, What::LogOff(host, luid));
+        }
+        if screen && !s.closing {
+            self.session_fact(host, &s, Kind::SessionLogoff, self.now);
+        }
+        if mine.is_empty() {
+            return self.close(host, i);
+        }
+        self.hosts[host as usize].sessions[i].closing = true;
+        if screen && !s.closing {
+            let mut rng = self.moment(host, "log off");
+            let mut time = self.now + Span::ms(rng.range(80, 900));
+            for slot in mine {
+                let r = self.proc_ref(host, slot);
+                self.end_process(r, if rng.chance(0.7) { 0 } else { 0x4001_0004 }, time);
+                time = time + Span::us(rng.range(600, 90_000));
+            }
+        }
+    }
+
+    /// A process has ended at that time: the session that waited for it ends as well.
+    pub(super) fn close_behind(&mut self, host: u32, luid: u64, time: Time) {
+        let h = &self.hosts[host as usize];
+        let waits = h.sessions.iter().find(|s| s.closing && (s.luid == luid || s.linked != 0 && s.linked == luid));
+        if let Some(s) = waits.filter(|s| h.of_session(s).is_empty()) {
+            let luid = s.luid;
+            self.at(time + Span::us(900 + (luid % 7_001) as i64), What::LogOff(host, luid));
+        }
+    }
+
+    fn close(&mut self, host: u32, i: usize) {
+        let h = &mut self.hosts[host as usize];
         let s = std::mem::take(&mut h.sessions[i]);
         if s.linked != 0
             && let Some(k) = h.session(s.linked)
@@ -691,7 +736,6 @@ impl State {
         f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
         f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
         f.extra.push((Field::LogonElevated, Val::Bool(s.elevated)));
-        f.extra.push((Field::LogonUserInitiated, Val::Bool(by_user && matches!(s.logon_type, 2 | 10 | 11))));
         self.done(i);
     }
 }
@@ -702,6 +746,15 @@ const SYSTEM_PRIVILEGES: &str = "SeAssignPrimaryTokenPrivilege\nSeTcbPrivilege\n
 const SERVICE_PRIVILEGES: &str = "SeAssignPrimaryTokenPrivilege\nSeAuditPrivilege\nSeImpersonatePrivilege";
 /// What it lists for an administrator.
 const ADMIN_PRIVILEGES: &str = "SeSecurityPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeTakeOwnershipPrivilege\nSeDebugPrivilege\nSeSystemEnvironmentPrivilege\nSeLoadDriverPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege";
+
+/// Who a logon's records name as the one who asked for it: the session that gave the credentials, else the system; nobody
+/// where no process of the machine did.
+fn asked_by(l: &LogOn, caller: &Snap) -> (AccountId, u64) {
+    match caller.pid {
+        0 => (AccountId::NOBODY, 0),
+        _ => l.caller.unwrap_or((AccountId::SYSTEM, SYSTEM_LUID)),
+    }
+}
 
 enum By {
     Lsass,

@@ -37,7 +37,7 @@ impl State {
             f.extra.push((Field::ShutdownType, Val::Text(kind)));
             self.done(i);
         }
-        self.sign_out(host, reason == "person");
+        self.sign_out(host);
         self.at(self.now + Span::ms(rng.range(WARNING.0, WARNING.1)), What::Turn(host, Turn::Stop { restart }));
     }
 

@@ -480,7 +480,7 @@ impl State {
 
     /// Whether what an instance does may be done in a session: one that an attack opened is that attack's alone.
     fn open_to(&self, s: &crate::world::host::Session, inst: &instance::Inst) -> bool {
-        s.luid != 0 && self.tag_of(s.tag).is_none_or(|t| inst.attack && t.inst == inst.id)
+        s.luid != 0 && !s.closing && self.tag_of(s.tag).is_none_or(|t| inst.attack && t.inst == inst.id)
     }
 
     /// The session an account has on a host: the actor's own, a living one, else the actor's.

@@ -373,6 +373,7 @@ impl State {
         }
         let h = &mut self.hosts[r.host as usize];
         h.procs[r.slot as usize].alive = false;
+        h.remember(p.snap.pid);
         // slots of the boot image keep their meaning: they are not given to others
         if r.slot >= h.boot_slots {
             h.free.push(r.slot);
@@ -380,6 +381,7 @@ impl State {
         for t in [p.snap.command_line, p.snap.directory, p.snap.path, p.parent.path] {
             self.texts.release(t);
         }
+        self.close_behind(r.host, p.snap.luid, time);
     }
 
     /// One process opens another.

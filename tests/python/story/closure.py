@@ -101,6 +101,10 @@ class Closure:
                 i = bisect(times, r.t + MOMENT)
                 if i and times[i - 1] > r.t - MOMENT:
                     self.take(r, "moment")
+        # what became of it later: a service that was started is stopped
+        for r in left:
+            if r.n not in self.reason and self.linked(r):
+                self.take(r, "object")
 
     def process(self, key, t):
         if key and self.since.get(key, float("inf")) > t:
