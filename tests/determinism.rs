@@ -57,6 +57,38 @@ fn play(p: &mut Planned, runner: Box<dyn Runner>, mut between: impl FnMut(&mut E
     hash.digest128()
 }
 
+/// What happens does not depend on who looks: records of a source are the same, whichever others there are.
+#[test]
+fn another_source_changes_nothing() {
+    let of = |more: &str| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_skirmish"))
+            .args(["generate", "--set", "world.hosts=60", "--set", "sensors.policy=verbose_lab", "--for", "40s"])
+            .args(["--source", &format!("windows.sysmon,windows.security{more}"), "--set"])
+            .arg("attacks={scenarios: ['*'], per_hour: 900, first: 1s, max_parallel: 6}")
+            .output()
+            .expect("skirmish runs");
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8(out.stdout).expect("UTF-8");
+        let ours = |l: &&str| {
+            ["Microsoft-Windows-Sysmon", "Microsoft-Windows-Security-Auditing"]
+                .iter()
+                .any(|s| l.contains(&format!(r#""SourceName":"{s}""#)))
+        };
+        let mut lines: Vec<String> = text.lines().filter(ours).map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let (few, many) = (
+        of(""),
+        of(
+            ",windows.powershell,windows.system,windows.task_scheduler,windows.dns_client,windows.wmi_activity,defender.device_events,defender.device_network",
+        ),
+    );
+    assert!(few.len() > 5_000, "{} records are too few to tell anything", few.len());
+    let differs = few.iter().zip(&many).find(|(a, b)| a != b);
+    assert!(few.len() == many.len() && differs.is_none(), "{} and {} records, {differs:#?}", few.len(), many.len());
+}
+
 /// Runs cells in an order drawn anew for each slice and dawdles now and then.
 struct Sleepy(Rng);
 

@@ -14,6 +14,8 @@ const TRIES: u32 = 8;
 const AFTER: i64 = 300;
 /// Records of the stream that one run of an entry of fill brings, if it can be so.
 const RECORDS_AT_ONCE: f64 = 3.0;
+/// Share of a stream's fill that an event id has which life did not bring while it was measured.
+const SHARE_MIN: f64 = 0.002;
 /// Part of the rate that natural life is to bring at busy hours.
 pub const NATURAL_SHARE: f64 = 0.62;
 /// Fewest hosts of a world whose size follows its rates.
@@ -37,6 +39,8 @@ pub struct Yields {
     pub all: Vec<Vec<f64>>,
     /// Of these, at once.
     pub at_once: Vec<Vec<f64>>,
+    /// The event id that most of its records in each stream have; empty where there are none.
+    pub ids: Vec<Vec<String>>,
     /// Mean bytes by stream of what was tried.
     pub bytes: Vec<f64>,
 }
@@ -60,13 +64,18 @@ pub fn yields(plan: &Plan, cell: &mut Cell) -> Yields {
     let none: Vec<Option<Schedule>> = vec![None; streams];
     let mut slice = cell.state.now.slice();
     let entries = plan.shared.library.background.len();
-    let mut y =
-        Yields { all: vec![vec![0.0; streams]; entries], at_once: vec![vec![0.0; streams]; entries], bytes: vec![] };
+    let mut y = Yields {
+        all: vec![vec![0.0; streams]; entries],
+        at_once: vec![vec![0.0; streams]; entries],
+        ids: vec![vec![String::new(); streams]; entries],
+        bytes: vec![],
+    };
     cell.still();
     let hosts = cell.state.hosts.len() as u32;
     for entry in 0..entries {
         let mut ran = 0u32;
         let before: Vec<u64> = (0..streams).map(|s| cell.made_so_far(s).0).collect();
+        let mix = cell.mix.clone();
         for k in 0..TRIES {
             for h in 0..hosts {
                 if let Some(n) = cell.try_entry((h + k * 7) % hosts, entry as u32, k as u64, slice) {
@@ -88,6 +97,12 @@ pub fn yields(plan: &Plan, cell: &mut Cell) -> Yields {
         }
         for (s, b) in before.iter().enumerate() {
             y.all[entry][s] = (cell.made_so_far(s).0 - b) as f64 / ran as f64;
+            let feed = plan.streams[s].feed;
+            let made = cell.mix[feed].iter().zip(&mix[feed]).map(|(after, before)| after - before);
+            if let Some((event, _)) = made.enumerate().filter(|(_, n)| *n > 0).max_by_key(|(i, n)| (*n, usize::MAX - i))
+            {
+                y.ids[entry][s] = plan.feeds[feed].source.events[event].id().to_owned();
+            }
         }
     }
     y.bytes = (0..streams).map(|s| cell.made_so_far(s)).map(|(r, b)| b as f64 / r.max(1) as f64).collect();
@@ -156,6 +171,19 @@ impl Measured {
         choices.into_iter().map(|(l, m)| few(l, m)).find(|c| !c.is_empty()).unwrap_or_else(|| usable.to_vec())
     }
 
+    /// Entries with the part of its frequency that each is to have in a stream's fill, so that event ids come in the
+    /// proportions of life as far as fill can make them.
+    fn like_life(&self, plan: &Plan, usable: &[u32], s: usize) -> Vec<(u32, f64)> {
+        let made = |e: u32| plan.shared.library.background[e as usize].per_hour * self.yields.all[e as usize][s];
+        let id = |e: u32| &*self.yields.ids[e as usize][s];
+        let part = |e: u32| {
+            let asked = self.at.high.mix[s].iter().find(|(known, _)| known == id(e)).map_or(0.0, |(_, share)| *share);
+            let all: f64 = usable.iter().filter(|other| id(**other) == id(e)).map(|other| made(*other)).sum();
+            asked.max(SHARE_MIN) / all.max(1e-9)
+        };
+        usable.iter().map(|e| (*e, part(*e))).collect()
+    }
+
     /// A rate in records per second.
     pub fn records(&self, schedule: &Schedule, rate: Rate, stream: usize) -> f64 {
         match schedule.unit() {
@@ -205,15 +233,15 @@ impl Measured {
                 .collect();
             // what comes only later cannot be told apart from nothing while a slice is filled
             let usable: Vec<u32> = usable.into_iter().filter(|e| self.yields.at_once[*e as usize][s] > 0.4).collect();
-            let usable = self.gentle(&usable, s, &filled, &balance);
+            let usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
             let by_boot = plan.shared.by_boot(&usable);
             let need = (balance[s].asked - balance[s].natural - balance[s].shared).max(0.0);
             balance[s].own = need;
             if !own && !usable.is_empty() {
-                let weight = |e: u32| plan.shared.library.background[e as usize].per_hour;
-                let total: f64 = usable.iter().map(|e| weight(*e)).sum();
+                let weight = |(e, part): &(u32, f64)| plan.shared.library.background[*e as usize].per_hour * part;
+                let total: f64 = usable.iter().map(weight).sum();
                 let mean = |t: usize| -> f64 {
-                    usable.iter().map(|e| weight(*e) * self.yields.all[*e as usize][t]).sum::<f64>() / total
+                    usable.iter().map(|u| weight(u) * self.yields.all[u.0 as usize][t]).sum::<f64>() / total
                 };
                 let runs = need / mean(s).max(1e-9);
                 for t in &filled {

@@ -48,6 +48,7 @@ impl State {
             filling: false,
             held: Default::default(),
             offsets: (vec![], Time(i64::MIN)),
+            drawn: vec![0; crate::activity::Kind::ALL.len()],
             shared: Some(Handle::new(shared.clone())),
             spare: Default::default(),
         };

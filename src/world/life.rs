@@ -258,7 +258,7 @@ impl State {
             return;
         }
         let snap = Snap { account: s.account, luid: s.luid, logon: s.start, terminal: s.terminal, ..Snap::default() };
-        let i = self.fact(kind, host, time, &snap, 0);
+        let i = self.fact(kind, host, time, &snap, s.tag);
         let f = self.facts.get_mut(i);
         f.account = s.account;
         f.extra.push((Field::LogonId, Val::Uint(s.luid)));

@@ -749,7 +749,11 @@ impl State {
 
     /// Makes the fact of an `Emit`.
     fn emit(&mut self, t: &mut Task, by: Who, kind: Kind, args: &[(Field, Tpl)], tag: u32) {
-        if !self.wants(kind) {
+        // what nobody records still happens: the program that does it is started, the machine goes down
+        if !self.wants(kind) && kind != Kind::SystemShutdown {
+            if let Who::Image(_) = by {
+                self.doer(t, by);
+            }
             return;
         }
         let by = self.doer(t, by);

@@ -45,20 +45,29 @@ pub struct Shared {
     pub habits: crate::world::habit::Index,
 }
 
+/// What the weights of a boot image's entries add up to, about.
+const WEIGHTS: f64 = 16_777_216.0;
+
 impl Shared {
-    /// For each boot image those of some background entries that run there, with cumulative weights.
-    pub fn by_boot(&self, usable: &[u32]) -> Vec<(Vec<u32>, Vec<u32>)> {
+    /// For each boot image those of some background entries that run there, with cumulative weights: how often life brings
+    /// one, times its part.
+    pub fn by_boot(&self, usable: &[(u32, f64)]) -> Vec<(Vec<u32>, Vec<u32>)> {
         (0..self.atlas.boots.len() as u16)
             .map(|b| {
                 let noise = self.habits.noise(b);
-                let (mut entries, mut cumulative, mut sum, mut before) = (vec![], vec![], 0, 0);
+                let (mut found, mut before) = (vec![], 0);
                 for (e, c) in noise.entries.iter().zip(&noise.cumulative) {
-                    if usable.contains(e) {
-                        sum += c - before;
-                        entries.push(*e);
-                        cumulative.push(sum);
+                    if let Some((_, part)) = usable.iter().find(|(u, _)| u == e) {
+                        found.push((*e, (c - before) as f64 * part));
                     }
                     before = *c;
+                }
+                let total: f64 = found.iter().map(|(_, w)| w).sum();
+                let (mut entries, mut cumulative, mut sum) = (vec![], vec![], 0);
+                for (e, w) in found {
+                    sum += ((w / total * WEIGHTS) as u32).max(1);
+                    entries.push(e);
+                    cumulative.push(sum);
                 }
                 (entries, cumulative)
             })
@@ -398,6 +407,8 @@ pub struct State {
     pub held: BTreeMap<u32, Vec<What>>,
     /// Offsets of the sites' local time from UTC in seconds, and until when they hold.
     pub offsets: (Vec<i32>, Time),
+    /// Facts made so far of each kind: what one draws does not depend on which others anybody records.
+    pub drawn: Vec<u32>,
 }
 
 impl State {
@@ -538,7 +549,10 @@ impl State {
 
     /// Makes a fact about a process of a host. The caller adds what else is known and then calls [`State::made`].
     pub fn fact(&mut self, kind: Kind, host: u32, time: Time, proc: &Snap, tag: u32) -> u32 {
-        let draw = self.hosts[host as usize].rng.u64();
+        let n = &mut self.drawn[kind as usize];
+        *n = n.wrapping_add(1);
+        let n = *n as u64;
+        let draw = mix(mix(self.shared().seed, (kind as u64) << 32 | self.cell as u64), n);
         let filling = self.filling;
         let (i, f) = self.facts.add();
         f.kind = kind;

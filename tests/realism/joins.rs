@@ -195,7 +195,7 @@ pub const ALL: &[Property] = &[
         least: 20,
         recorded: Some(95),
         plant: |w| {
-            let n = w.of(SECURITY, &[4627]).find(|e| e.get("LogonType") != "0").expect("groups").clone();
+            let n = w.of(SECURITY, &[4627]).find(|e| e.get("LogonType") == "3").expect("groups").clone();
             w.drop(|e| e.id == 4627 && e.host == n.host && e.n == n.n);
         },
         check: |w, f| {
