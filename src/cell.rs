@@ -103,16 +103,6 @@ impl Cell {
     /// A cell in steady state at `now`.
     pub fn new(plan: Arc<Plan>, index: u16, now: Time) -> Cell {
         let state = State::new(plan.shared.clone(), index, now);
-        Cell::of(plan, state, index, now)
-    }
-
-    /// A cell at `now` in which everybody is at work, whatever the hour: what is measured does not depend on the start.
-    pub fn working(plan: Arc<Plan>, index: u16, now: Time) -> Cell {
-        let state = State::working(plan.shared.clone(), index, now);
-        Cell::of(plan, state, index, now)
-    }
-
-    fn of(plan: Arc<Plan>, state: State, index: u16, now: Time) -> Cell {
         let channels = plan.channels.len();
         let mut numbers = Vec::with_capacity(state.hosts.len() * channels);
         for (h, host) in state.hosts.iter().enumerate() {

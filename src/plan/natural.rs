@@ -141,7 +141,7 @@ fn probe(plan: &Plan, from: Time, filled: bool) -> Plan {
     }
 }
 
-/// Lives a while around a moment without fill, everybody awake. Gives back the largest cell as well: it is warm.
+/// Lives a while around a moment without fill, every machine awake, people where the day has them. Gives back the largest cell as well: it is warm.
 pub fn measure(plan: &Plan, at: Time) -> (Life, Option<Cell>) {
     let none = vec![None; plan.streams.len()];
     live(&Arc::new(probe(plan, at, false)), at - BEFORE, at + SPAN, &none)
@@ -170,7 +170,7 @@ fn live(plan: &Arc<Plan>, from: Time, to: Time, schedules: &[Option<Schedule>]) 
     let (mut lived, mut awake) = (0usize, 0usize);
     let mut largest: Option<Cell> = None;
     for index in 0..atlas.cells.min(CELLS_MAX) {
-        let mut cell = Cell::working(plan.clone(), index, from);
+        let mut cell = Cell::new(plan.clone(), index, from);
         lived += cell.state.hosts.len();
         for slice in from.slice()..to.slice() {
             cell.run(slice, schedules);

@@ -17,15 +17,6 @@ impl State {
     /// A cell's world in steady state at `now`: everybody is where the day has them.
     pub fn new(shared: Arc<Shared>, cell: u16, now: Time) -> State {
         let days = shared.benign;
-        State::made(shared, cell, now, days)
-    }
-
-    /// A cell's world at `now` in which everybody is at work and stays there: what busy hours bring, whenever it is.
-    pub fn working(shared: Arc<Shared>, cell: u16, now: Time) -> State {
-        State::made(shared, cell, now, false)
-    }
-
-    fn made(shared: Arc<Shared>, cell: u16, now: Time, days: bool) -> State {
         let range = shared.atlas.hosts_of_cell(cell);
         let mut s = State {
             cell,

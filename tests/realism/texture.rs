@@ -134,7 +134,7 @@ pub const ALL: &[Property] = &[
             let mut l = lifetimes(w);
             if l.len() >= 50 {
                 let middle = quantile(&mut l, 0.5).max(0.001);
-                f.figure("99th percentile over median of lifetimes", quantile(&mut l, 0.99) / middle, 20.0, 1e6);
+                f.figure("99th percentile over median of lifetimes", quantile(&mut l, 0.99) / middle, 8.0, 1e6);
                 f.figure("10th percentile over median of lifetimes", quantile(&mut l, 0.1) / middle, 0.0, 0.5);
             }
         },
