@@ -56,6 +56,7 @@ impl Names {
             roles: world.roles.iter().map(|r| r.id.clone()).collect(),
             personas: personas.iter().map(|p| p.id.clone()).collect(),
             words: world.words.keys().cloned().collect(),
+            traces: world.traces.iter().flat_map(|t| &t.kinds).map(|(kind, _)| kind.clone()).collect(),
             programs: world.packages.iter().flat_map(|k| &k.programs).map(|p| p.name.to_lowercase().into()).collect(),
         }
     }

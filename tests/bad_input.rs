@@ -40,6 +40,8 @@ vars: {c2: {domain: lookalik}}
 steps:
   - {id: a, technique: T9999, actor: user@pc, run: 'ping {c3}'}
   - {id: a, technique: T1059, actor: user@pc, afer: 3s, run: whoami}
+  - {id: b, technique: T1059, actor: user@pc, actions: [{connect: {to: any.mail_sever, port: 25}}]}
+  - {id: d, technique: T1003, actor: user@pc, actions: [{process.access: {target: lsass.exe, granted: 0x1010, trace: comsvc}}]}
 ",
     ),
     ("data/scenarios/broken.yaml", "scenario: broken\nsteps: [{id: a\n"),
@@ -107,6 +109,8 @@ fn all_faults_in_all_files_are_reported_in_one_run() {
     data/scenarios/mine.yaml:3:21: unknown kind of domain `lookalik`; did you mean `lookalike`?
     data/scenarios/mine.yaml:5:24: unknown technique `T9999`; did you mean `T1199`?
     data/scenarios/mine.yaml:5:52: unknown role, variable or reference `c3`; did you mean `c2`?
+    data/scenarios/mine.yaml:7:72: unknown host `any.mail_sever`; expected one of `any.ROLE`, `dc`, `file_server`, `here`, `pc`, `user`
+    data/scenarios/mine.yaml:8:118: unknown kind of call trace `comsvc`; expected one of `audio`, `chromium`, `cimwin32`, `clr`, `coadmin`, `combase`, `create_process`, `create_process.cmd.exe`, `create_process.explorer.exe`, `create_process.powershell.exe`, `create_process.services.exe`, `create_process.svchost.exe` and 31 more
     ");
 }
 

@@ -16,6 +16,7 @@ fn names() -> Names {
         ),
         personas: list("finance developer help_desk domain_admin"),
         words: list("documents.invoice names.program names.account names.service domains.benign"),
+        traces: BTreeSet::new(),
         programs: BTreeSet::new(),
     }
 }

@@ -208,7 +208,7 @@ impl Unit<'_> {
             What::Access { target, granted, trace } => {
                 let Some(target) = self.who_of(f, target)? else { return Ok(()) };
                 let trace = match trace {
-                    Some(t) => self.text(f, t)?.map(|t| self.library.name(&t)),
+                    Some(t) => self.text(f, t)?.map(|name| self.trace_named(&name, t)),
                     None => None,
                 };
                 push(out, after, part, Op::Access { by, target, granted: *granted, trace });
@@ -233,7 +233,9 @@ impl Unit<'_> {
                     }
                     return Ok(());
                 };
-                let to = match self.host_of(&dest) {
+                let role = to.as_lit().is_some_and(|t| t.to_lowercase().starts_with("any."));
+                let host = if role { self.host_named(&dest, to) } else { self.host_of(&dest) };
+                let to = match host {
                     Some(h) => Dest::Host(h),
                     None => Dest::Text(self.holes.tpl(&dest)),
                 };
@@ -931,6 +933,15 @@ impl Unit<'_> {
             self.problems.unknown(&t.node, "host", text, self.scope.role_names().into_iter().chain(words));
         }
         hit
+    }
+
+    /// A kind of call trace that `world/traces/` has.
+    fn trace_named(&mut self, name: &str, t: &Template) -> u16 {
+        let known = &self.names.traces;
+        if !known.is_empty() && !known.contains(name) && t.as_lit().is_some() {
+            self.problems.unknown(&t.node, "kind of call trace", name, known.iter().map(|n| &**n));
+        }
+        self.library.name(name)
     }
 
     /// An account by the words `account` and `as` use.

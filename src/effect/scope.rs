@@ -16,6 +16,8 @@ pub struct Names {
     pub personas: Vec<Arc<str>>,
     /// Word lists, in the order of the atlas.
     pub words: Vec<Arc<str>>,
+    /// Kinds of call traces; nobody knows them where there are none.
+    pub traces: BTreeSet<Arc<str>>,
     /// File names in lower case of programs that are known without an effect.
     pub programs: BTreeSet<Arc<str>>,
 }
