@@ -97,7 +97,7 @@ def derivations(w, t):
             t.check("device process: clock", abs(r.t - p.start) < SAME, lambda: f"{r}: {r.t - p.start:+.4f} s from Sysmon 1")
             t.equal("device process: parent", (i("Id"), int(i("UniqueId"))), (p.parent_pid, p.parent), r)
             t.equal("device process: parent's image", i("FolderPath"), lower(d["ParentImage"].replace("%%", "%")), r)
-            t.equal("device process: parent's command line", i("CommandLine") or "", d["ParentCommandLine"].replace("%%", "%"), r)
+            t.equal("device process: parent's command line", i("CommandLine") or "", d.get("ParentCommandLine", "").replace("%%", "%"), r)
             t.equal("device process: parent's user", (i("AccountDomain"), i("AccountName")), (lower(pdomain), lower(puser)), r)
             if p.security:
                 t.equal("device process: parent's logon id", i("LogonId"), int(p.security.d["SubjectLogonId"], 16), r)
@@ -130,7 +130,7 @@ def parents(w, t):
         t.check("parent: resolves", True)
         t.equal("parent: pid", p.parent_pid, q.pid, a)
         t.equal("parent: image", d["ParentImage"].replace("%%", "%"), q.image, a)
-        t.equal("parent: command line", d["ParentCommandLine"].replace("%%", "%"), q.command_line, a)
+        t.equal("parent: command line", d.get("ParentCommandLine", "").replace("%%", "%"), q.command_line, a)
         if q.domain:
             t.equal("parent: user", d["ParentUser"], f"{q.domain}\\{q.user}", a)
         t.check("parent: starts before its child", q.start <= p.start + SAME, lambda: f"{a}: {p} before {q}")
