@@ -190,6 +190,7 @@ impl Args {
                 script,
                 wait: true,
                 window: None,
+                elevated: self.account == As::Elevated,
             });
         }
         k.library.scenarios.push(Scenario {

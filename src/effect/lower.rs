@@ -505,8 +505,12 @@ impl Unit<'_> {
         push(out, after, f.part, Op::Emit { by, kind, args });
     }
 
-    /// A path made absolute with the current directory.
+    /// A path made absolute with the current directory, as the disk spells it: no detours, the drive in upper case.
     pub fn full_path(&mut self, f: &Frame, path: &str) -> String {
+        straight(self.absolute(f, path))
+    }
+
+    fn absolute(&mut self, f: &Frame, path: &str) -> String {
         let path = path.trim().trim_matches('"').replace('/', "\\");
         let mut chars = path.chars();
         let (a, b) = (chars.next(), chars.next());
@@ -989,3 +993,22 @@ const ACCOUNTS: &[(&str, AccountSel)] = &[
     ("machine", AccountSel::Machine),
     ("domain_admin", AccountSel::DomainAdmin),
 ];
+
+/// A full path without `.`, `..` and doubled separators. Shares and devices keep their beginning.
+fn straight(path: String) -> String {
+    let head = match path.as_bytes() {
+        [b'\\', b'\\', ..] => 2,
+        [drive, b':', b'\\', ..] if drive.is_ascii_alphabetic() => 3,
+        _ => return path,
+    };
+    let mut parts: Vec<&str> = vec![];
+    for part in path[head..].split('\\') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            other => parts.push(other),
+        }
+    }
+    let end = if path.len() > head && path.ends_with('\\') && !parts.is_empty() { "\\" } else { "" };
+    format!("{}{}{end}", path[..head].to_ascii_uppercase(), parts.join("\\"))
+}

@@ -387,6 +387,7 @@ impl<'u, 'a> Builder<'u, 'a> {
             needs,
             after,
             window: s.window,
+            elevated: false,
             chance: s.chance as f32,
             host,
             each,

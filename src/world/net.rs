@@ -177,10 +177,21 @@ impl State {
             return;
         }
         let Some(p) = self.proc(by).copied() else { return };
-        let answers = match (exists, self.shared().habits.host_by_name(name)) {
-            (false, _) => String::new(),
-            (true, Some(h)) => format!("::ffff:{};", self.atlas().host(h).ip),
-            (true, None) => self.outside_answers(name),
+        let plain = name.trim_end_matches('.');
+        let atlas = self.atlas();
+        let ours = plain.len() > atlas.forest.dns.len()
+            && plain.is_char_boundary(plain.len() - atlas.forest.dns.len())
+            && plain[plain.len() - atlas.forest.dns.len()..].eq_ignore_ascii_case(&atlas.forest.dns);
+        let (exists, answers) = match self.shared().habits.host_by_name(plain) {
+            _ if !exists => (false, String::new()),
+            Some(h) => (true, format!("::ffff:{};", atlas.host(h).ip)),
+            // a service of the domain is where its controllers are (record type 33)
+            None if ours && plain.starts_with('_') => {
+                let dc = atlas.host(atlas.host(self.host_id(by.host)).dc);
+                (true, format!("type:  33 {};::ffff:{};", dc.fqdn, dc.ip))
+            }
+            None if ours => (true, format!("::ffff:{};", address_of(plain))),
+            None => (true, self.outside_answers(plain)),
         };
         let i = self.fact(Kind::NameResolve, by.host, time, &p.snap, tag);
         let name = self.texts.keep(name);

@@ -49,6 +49,7 @@ impl State {
                 f.extra.push((Field::FileCreated, Val::Time(created)));
             }
             Kind::FileDelete => self.deleted_file(i),
+            Kind::ServiceState | Kind::ServiceChange => self.service(i),
             Kind::SessionLock | Kind::SessionUnlock => {
                 let h = &self.hosts[t.host as usize];
                 if let Some(s) = h.owner.and_then(|o| h.sessions.get(o as usize)).copied() {
@@ -58,6 +59,20 @@ impl State {
                 }
             }
             _ => self.target(i, t),
+        }
+    }
+
+    /// A service of the system's is named as it calls itself, with the name that people see.
+    fn service(&mut self, i: u32) {
+        let shared = self.shared().clone();
+        let Some(name) = self.text_of(i, Field::ServiceName) else { return };
+        let Some(s) = shared.atlas.services.iter().find(|s| s.key.eq_ignore_ascii_case(name)) else { return };
+        let seen = self.text_of(i, Field::ServiceDisplay).is_some_and(|d| !d.eq_ignore_ascii_case(name));
+        self.drop_text(i, Field::ServiceName);
+        self.put_text(i, Field::ServiceName, &s.key);
+        if !seen {
+            self.drop_text(i, Field::ServiceDisplay);
+            self.put_text(i, Field::ServiceDisplay, &s.display);
         }
     }
 

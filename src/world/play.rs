@@ -14,8 +14,8 @@ use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, ro
 use crate::world::logon::random_guid;
 use crate::world::net::authority;
 use crate::world::program::{
-    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Op, Part, Piece, REGS, ScenarioId, ScriptId, Slot, TimeFmt,
-    Timed, Tpl, Who,
+    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Integrity, Op, Part, Piece, REGS, ScenarioId, ScriptId,
+    Slot, TimeFmt, Timed, Tpl, Who,
 };
 use crate::world::state::{Body, Frame, Play, State, Task, What};
 use crate::world::text::format;
@@ -296,12 +296,16 @@ impl State {
         }
         let person = p.account.0 >= AccountId::FIRST;
         match p.parent {
-            Who::Image(program) if person => self.ensure(host, program, p.account, &p.inst),
+            Who::Image(program) if person => {
+                let step = &self.library().scenarios[p.inst.scenario.0 as usize].steps[p.step as usize];
+                let integrity = if step.elevated { Integrity::High } else { Integrity::Inherit };
+                self.ensure(host, program, p.account, integrity, &p.inst)
+            }
             Who::Shell | Who::Named(_) if person && self.shell_slot(host).is_none() => {
                 let wmi = self.shared().habits.wmiprvse;
                 match self.image_slot(host, wmi) {
                     Some(slot) => self.proc_ref(host, slot),
-                    None => self.ensure(host, wmi, AccountId::NETWORK_SERVICE, &p.inst),
+                    None => self.ensure(host, wmi, AccountId::NETWORK_SERVICE, Integrity::Inherit, &p.inst),
                 }
             }
             _ => self.find(host, p.parent, p.inst.id, &none),
@@ -317,13 +321,20 @@ impl State {
             && self.image_slot(t.host, program).is_none()
             && self.atlas().is_packaged(self.host_id(t.host), program)
         {
-            return self.ensure(t.host, program, t.account, &t.inst);
+            return self.ensure(t.host, program, t.account, Integrity::Inherit, &t.inst);
         }
         self.find(t.host, who, t.inst.id, &t.regs)
     }
 
     /// Starts a program that is expected to run: a person's from the shell, a service's from its service host.
-    fn ensure(&mut self, host: u32, program: u16, account: AccountId, inst: &instance::Inst) -> ProcRef {
+    fn ensure(
+        &mut self,
+        host: u32,
+        program: u16,
+        account: AccountId,
+        integrity: Integrity,
+        inst: &instance::Inst,
+    ) -> ProcRef {
         let shared = self.shared().clone();
         let id = self.host_id(host);
         let wmi = program == shared.habits.wmiprvse;
@@ -344,7 +355,7 @@ impl State {
                 parent,
                 account,
                 luid,
-                integrity: crate::world::program::Integrity::Inherit,
+                integrity,
                 tag: 0,
                 inst: InstId(0),
             },
@@ -797,7 +808,13 @@ impl State {
                     Some(g) => Val::Guid(g),
                     None => continue,
                 },
-                _ => Val::Text(self.texts.keep(&buf)),
+                _ => {
+                    // the system's own hive is that of nobody in particular
+                    if *field == Field::RegistryKey && buf.starts_with(r"HKU\S-1-5-18\") {
+                        buf.replace_range(4..12, ".DEFAULT");
+                    }
+                    Val::Text(self.texts.keep(&buf))
+                }
             };
             self.facts.get_mut(i).extra.push((*field, val));
         }

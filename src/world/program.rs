@@ -469,6 +469,8 @@ pub struct Step {
     /// Local time of day it starts in, in minutes since midnight: it waits until then. The first may be later than
     /// the second (22:00 to 05:00).
     pub window: Option<(u16, u16)>,
+    /// Where its parent has to be started first, that runs elevated.
+    pub elevated: bool,
     /// Probability that it happens at all.
     pub chance: f32,
     /// Host it runs on.
