@@ -57,7 +57,10 @@ fn commands() -> Vec<Command> {
                     text = text.replace(&format!("#{{{}}}", k.as_str().unwrap_or_default()), field(v, "default"));
                 }
             }
-            text = text.replace("PathToAtomicsFolder", r"C:\AtomicRedTeam\atomics");
+            // written bare, or as PowerShell's variable
+            for folder in ["$PathToAtomicsFolder", "PathToAtomicsFolder"] {
+                text = text.replace(folder, r"C:\AtomicRedTeam\atomics");
+            }
             out.push(Command { technique: technique.clone(), name: field(t, "name").to_owned(), shell, text });
         }
     }
