@@ -15,7 +15,7 @@ pub mod instance;
 pub mod life;
 mod logon;
 mod machine;
-mod net;
+pub mod net;
 mod objects;
 mod play;
 pub mod power;

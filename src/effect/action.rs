@@ -70,7 +70,7 @@ pub enum What {
     /// Ends a process.
     End { process: Template, code: u32 },
     /// Opens a connection.
-    Connect { to: Template, port: Template, udp: bool, out: Count, into: Count, server: Option<Template> },
+    Connect { to: Template, port: Option<Template>, udp: bool, out: Count, into: Count, server: Option<Template> },
     /// Looks up a name.
     Resolve { name: Template, exists: bool },
     /// Asks for a service ticket.
@@ -320,14 +320,14 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
         "connect" => {
             let f = value.fields(p, "`connect`")?;
             common.read(&f, p);
-            let (to, port) = (need_text(&f, "to", p), need_text(&f, "port", p));
+            let (to, port) = (need_text(&f, "to", p), take_text(&f, "port", p));
             let size = |name: &'static str, p: &mut Problems| f.take(name).and_then(|n| value::count(n, p, name));
             let out = size("out", p).unwrap_or(Count::LogNormal { median: 1200.0, p99: 40_000.0 });
             let into = size("in", p).unwrap_or(Count::LogNormal { median: 6000.0, p99: 900_000.0 });
             let udp = flag(&f, "udp", false, p);
             let server = take_text(&f, "server", p);
             f.finish(p);
-            What::Connect { to: to?, port: port?, udp, out, into, server }
+            What::Connect { to: to?, port, udp, out, into, server }
         }
         "resolve" if value.as_str().is_some() => {
             What::Resolve { name: Template::read(value, p, "`resolve`")?, exists: true }

@@ -11,6 +11,7 @@ use super::template::{Format, Holes, Part, Randoms, Template, apply, clean, has_
 use super::value::{self, Wait};
 use super::{Effects, Notes};
 use crate::activity::{Field, Kind, Type};
+use crate::world::net;
 use crate::world::program::{
     AccountSel, Attr, Count, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, LogonResult, Op, Part as Role, Piece, REGS,
     Reg, Script, ScriptId, Slot, Timed, Tpl, Who,
@@ -223,19 +224,11 @@ impl Unit<'_> {
                 push(out, after, part, Op::Exit { who, code: *code });
             }
             What::Connect { to, port, udp, out: sent, into, server } => {
-                let (Some(dest), Some(port_text)) = (self.text(f, to)?, self.text(f, port)?) else { return Ok(()) };
-                if let Some(var) = self.choice(&port_text) {
-                    return Err(Split(var));
-                }
-                let Some(port) = port_text.parse::<u16>().ok().filter(|p| *p > 0) else {
-                    if port.as_lit().is_some() {
-                        self.problems.at(&port.node, format!("a port is a number from 1 to 65535, not `{port_text}`"));
-                    }
-                    return Ok(());
-                };
+                let Some(dest) = self.text(f, to)? else { return Ok(()) };
+                let Some(port) = self.port(f, to, port.as_ref(), &dest)? else { return Ok(()) };
                 let role = to.as_lit().is_some_and(|t| t.to_lowercase().starts_with("any."));
                 let host = if role { self.host_named(&dest, to) } else { self.host_of(&dest) };
-                let to = match host {
+                let to = match host.filter(|_| !net::loopback(&dest)) {
                     Some(h) => Dest::Host(h),
                     None => Dest::Text(self.holes.tpl(&dest)),
                 };
@@ -310,6 +303,29 @@ impl Unit<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The port of a connection: what is written, else what the URL says, which is asked again (0) where it has holes. None
+    /// when there is nothing to connect to.
+    fn port(&mut self, f: &Frame, to: &Template, port: Option<&Template>, dest: &str) -> Result<Option<u16>, Split> {
+        let Some(t) = port else {
+            if has_hole(dest) {
+                return Ok(Some(if self.host_of(dest).is_some() { 80 } else { 0 }));
+            }
+            if dest == net::authority(dest) && (f.locals.is_none() || to.as_lit().is_some()) {
+                self.problems.at(&to.node, format!("`{dest}` is no URL: a connection to it needs a `port`"));
+            }
+            return Ok(net::port_of(dest));
+        };
+        let Some(text) = self.text(f, t)? else { return Ok(None) };
+        if let Some(var) = self.choice(&text) {
+            return Err(Split(var));
+        }
+        let port = text.parse::<u16>().ok().filter(|p| *p > 0);
+        if port.is_none() && t.as_lit().is_some() {
+            self.problems.at(&t.node, format!("a port is a number from 1 to 65535, not `{text}`"));
+        }
+        Ok(port)
     }
 
     fn logon(&mut self, f: &Frame, l: &Logon, after: Dur, out: &mut Script) -> Result<(), Split> {

@@ -461,7 +461,7 @@ impl Check<'_> {
                     texts.extend([function, module].into_iter().flatten().chain([target]))
                 }
                 What::End { process, .. } => texts.push(process),
-                What::Connect { to, port, server, .. } => texts.extend(server.iter().chain([to, port])),
+                What::Connect { to, port, server, .. } => texts.extend(server.iter().chain(port).chain([to])),
                 What::Resolve { name, .. } => texts.push(name),
                 What::Ticket { service, spn, tgt, .. } => texts.extend([service, spn, tgt].into_iter().flatten()),
                 What::Logon(l) => texts.extend([&l.host, &l.account].into_iter().flatten()),

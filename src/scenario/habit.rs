@@ -9,6 +9,7 @@ use crate::effect::lower::{Frame, Unit};
 use crate::effect::scope::RoleKind;
 use crate::effect::value::mean_count;
 use crate::world::atlas::Persona;
+use crate::world::net;
 use crate::world::program::{
     AccountSel, Background, Bind, Dest, Habit, Holder, HostSel, Library, LogonResult, Op, Rhythm, ScenarioId, ScriptId,
     Who,
@@ -198,7 +199,7 @@ pub fn yields(library: &Library, script: ScriptId, times: f64, sum: &mut BTreeMa
             Op::Connect { to, .. } => {
                 add(Kind::NetworkConnect, times);
                 match to {
-                    Dest::Text(name) if name.as_lit().is_some_and(|t| t.parse::<std::net::IpAddr>().is_ok()) => {}
+                    Dest::Text(name) if name.as_lit().is_some_and(|t| net::loopback(t) || t.parse::<std::net::IpAddr>().is_ok()) => {}
                     _ => add(Kind::NameResolve, times),
                 }
             }

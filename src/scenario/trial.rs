@@ -9,6 +9,7 @@ use crate::effect::action::Shell;
 use crate::effect::matching::glob;
 use crate::effect::template::Part;
 use crate::effect::yaml::{Effect, Leaf};
+use crate::world::net;
 use crate::world::program::{Dest, HostSel, Library, LogonResult, Op, Piece, ScriptId, Slot, Tpl, Who};
 use crate::yaml::Problems;
 
@@ -90,8 +91,13 @@ impl Left {
                         Dest::Host(HostSel::Here) => "here".into(),
                         Dest::Host(_) => "?".into(),
                     };
+                    // a hole's URL is known when an instance starts
+                    let port = if *port > 0 { *port } else { net::port_of(&host).unwrap_or(80) };
+                    let named = !net::loopback(&host);
                     self.all.push((Kind::NetworkConnect, plain(&[("host", host), ("port", port.to_string())])));
-                    self.all.push((Kind::NameResolve, vec![]));
+                    if named {
+                        self.all.push((Kind::NameResolve, vec![]));
+                    }
                 }
                 Op::Resolve { name, .. } => self.all.push((Kind::NameResolve, plain(&[("name", text(l, name))]))),
                 Op::Ticket { .. } => self.all.push((Kind::KerberosService, vec![])),

@@ -18,7 +18,7 @@ impl State {
         t: &mut Task,
         by: ProcRef,
         to: &Dest,
-        port: u16,
+        mut port: u16,
         udp: bool,
         bytes: (u64, u64),
         server: Option<Who>,
@@ -32,8 +32,11 @@ impl State {
             }
             Dest::Text(tpl) => {
                 let text = self.filled(t, tpl);
+                let port_text = port_of(&text).unwrap_or(80);
                 let text = authority(&text).to_owned();
+                port = if port == 0 { port_text } else { port };
                 match text.parse::<Ipv4Addr>() {
+                    _ if loopback(&text) => (None, String::new(), Ipv4Addr::LOCALHOST),
                     Ok(ip) => (self.shared().habits.host_by_ip(ip), String::new(), ip),
                     Err(_) => match self.shared().habits.host_by_name(&text) {
                         Some(id) => (Some(id), self.atlas().host(id).fqdn.to_string(), self.atlas().host(id).ip),
@@ -70,7 +73,7 @@ impl State {
         }
         let local = self.hosts[host as usize].new_port(udp);
         let me = self.atlas().host(self.host_id(host));
-        let (my_ip, my_name) = (me.ip, me.fqdn.clone());
+        let (my_ip, my_name) = (if ip.is_loopback() { ip } else { me.ip }, me.fqdn.clone());
         if self.wants(Kind::NetworkBind) {
             let i = self.fact(Kind::NetworkBind, host, time, &p.snap, tag);
             self.device(i);
@@ -250,17 +253,61 @@ pub fn address_of(name: &str) -> Ipv4Addr {
     Ipv4Addr::new(198, 18 + ((h >> 16) & 1) as u8, (h >> 24) as u8, (1 + (h >> 32) % 254) as u8)
 }
 
+/// What a command line calls a destination, in parts: scheme, host, port.
+fn parts(text: &str) -> (&str, &str, &str) {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let rest = rest.trim_start_matches('\\').split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    // `[::1]:80`; without brackets an address of that kind has no port
+    if let Some((host, port)) = rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
+        return (scheme, host, port.trim_start_matches(':'));
+    }
+    match rest.split_once(':') {
+        Some((host, port)) if !port.contains(':') => (scheme, host, port),
+        _ => (scheme, rest, ""),
+    }
+}
+
 /// The host in what a command line calls a destination: a URL, `user@host`, `host:/path`, `host:port`, or just a host.
 pub fn authority(text: &str) -> &str {
-    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
-    let text = text.split(['/', '?', '#', '\\']).next().unwrap_or(text);
-    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    text.split(':').next().unwrap_or(text)
+    parts(text).1
+}
+
+/// The port in what a command line calls a destination: its own, its scheme's, or that of the web. None when it names no
+/// host (`file:///C:/x`).
+pub fn port_of(text: &str) -> Option<u16> {
+    let (scheme, host, port) = parts(text);
+    if host.is_empty() || scheme.eq_ignore_ascii_case("file") {
+        return None;
+    }
+    if let Some(port) = port.parse().ok().filter(|p| *p > 0) {
+        return Some(port);
+    }
+    Some(match &*scheme.to_ascii_lowercase() {
+        "https" | "wss" => 443,
+        "ftp" => 21,
+        "ftps" => 990,
+        "ssh" | "sftp" | "scp" => 22,
+        "ldap" => 389,
+        "ldaps" => 636,
+        "smb" => 445,
+        _ if text.starts_with(r"\\") => 445,
+        _ => 80,
+    })
+}
+
+/// True for the machine itself, which no name query and no address outside leads to.
+pub fn loopback(text: &str) -> bool {
+    let host = authority(text).to_ascii_lowercase();
+    host == "localhost"
+        || host == "::1"
+        || host.ends_with(".localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::authority;
+    use super::{authority, loopback, port_of};
 
     #[test]
     fn the_host_of_what_tools_are_given() {
@@ -269,10 +316,40 @@ mod tests {
             ("http://192.0.2.7:8080/x", "192.0.2.7"),
             ("deploy@b.test:/tmp", "b.test"),
             ("c.invalid:3333", "c.invalid"),
+            ("http://[::1]:8080/x", "::1"),
+            ("::1", "::1"),
             ("_ldap._tcp.corp.example.", "_ldap._tcp.corp.example."),
             ("", ""),
         ] {
             assert_eq!(authority(given), host, "{given}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_what_tools_are_given() {
+        for (given, port) in [
+            ("http://a.example/x", Some(80)),
+            ("https://a.example", Some(443)),
+            ("HTTPS://a.example:8443/x", Some(8443)),
+            ("ftp://a.example/x", Some(21)),
+            ("a.example:8080", Some(8080)),
+            ("a.example/x", Some(80)),
+            (r"\\a.example\x", Some(445)),
+            ("http://[::1]:81/", Some(81)),
+            ("file:///C:/x", None),
+            ("", None),
+        ] {
+            assert_eq!(port_of(given), port, "{given}");
+        }
+    }
+
+    #[test]
+    fn the_machine_itself() {
+        for own in ["localhost", "http://localhost:8080/x", "127.0.0.1", "127.3.2.1:80", "::1", "http://[::1]/"] {
+            assert!(loopback(own), "{own}");
+        }
+        for other in ["127.example", "localhost.example", "10.0.0.1", "", "::10"] {
+            assert!(!loopback(other), "{other}");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Snap};
 use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, role_attr, task_seed};
 use crate::world::logon::random_guid;
-use crate::world::net::authority;
+use crate::world::net::{authority, loopback};
 use crate::world::program::{
     AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Integrity, Op, Part, Piece, REGS, ScenarioId, ScriptId,
     Slot, TimeFmt, Timed, Tpl, Who,
@@ -690,7 +690,7 @@ impl State {
                 let name = self.filled(t, name);
                 let name = authority(&name);
                 // an address needs no look-up
-                if name.parse::<std::net::IpAddr>().is_err() {
+                if !loopback(name) && name.parse::<std::net::IpAddr>().is_err() {
                     self.resolve(by, name, *exists, tag, self.now);
                 }
             }

@@ -329,7 +329,8 @@ pub enum Op {
     Access { by: Who, target: Who, granted: u32, trace: Option<u16> },
     /// A thread is made in another process; that process belongs to the instance from now on.
     Inject { by: Who, target: Who, function: Option<Tpl>, module: Option<Tpl> },
-    /// A connection with its name resolution, ports and the other side's view when it is a host of ours.
+    /// A connection with its name resolution, ports and the other side's view when it is a host of ours. Port 0 is the one
+    /// that the URL in `to` says.
     Connect { by: Who, to: Dest, port: u16, udp: bool, bytes_out: Count, bytes_in: Count, server: Option<Who> },
     /// A name is looked up by a process; `exists` false gives a name error.
     Resolve { by: Who, name: Tpl, exists: bool },

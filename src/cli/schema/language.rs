@@ -205,7 +205,7 @@ fn action_value(name: &str) -> Value {
         "connect" => with_common(
             json!({"to": text(), "port": {"type": ["integer", "string"], "minimum": 1, "maximum": 65535}, "udp": reference("flag"),
                 "out": reference("count"), "in": reference("count"), "server": text()}),
-            &["to", "port"],
+            &["to"],
         ),
         "resolve" => or_text(with_common(json!({"name": text(), "exists": reference("flag")}), &["name"])),
         "ticket" => {
