@@ -82,6 +82,12 @@ impl Effects {
     pub fn of_cmdlet(&self, cmdlet: &str) -> impl Iterator<Item = &Effect> {
         self.cmdlets.get(cmdlet).into_iter().flatten().map(|i| &self.all[*i])
     }
+    /// A cmdlet's name as its effect spells it.
+    pub fn spelt(&self, cmdlet: &str) -> Option<&str> {
+        let lower = cmdlet.to_lowercase();
+        let all = self.cmdlets.get(&lower).into_iter().flatten().flat_map(|i| &self.all[*i].cmdlets);
+        all.map(|s| &**s).find(|s| s.eq_ignore_ascii_case(cmdlet))
+    }
     /// True when some effect is about that image.
     pub fn knows(&self, image: &str) -> bool {
         self.images.contains_key(image)

@@ -58,6 +58,8 @@ pub struct Arg {
     pub option: bool,
     /// It is a value whatever it begins with.
     pub literal: bool,
+    /// Nobody wrote it: a property of the object, or a member of the table, before it.
+    pub part: bool,
     /// Members when it was a list.
     pub items: Vec<String>,
 }
@@ -153,6 +155,101 @@ const ALIASES: &[(&str, &str)] = &[
     ("tee", "Tee-Object"),
     ("select", "Select-Object"),
 ];
+
+/// Cmdlets that are known without an effect.
+const CMDLETS: &[&str] = &[
+    "Join-Path",
+    "Split-Path",
+    "Resolve-Path",
+    "Convert-Path",
+    "Get-Location",
+    "Get-Random",
+    "New-Guid",
+    "Get-Date",
+    "Get-Variable",
+    "Set-Variable",
+    "New-Variable",
+    "ConvertTo-SecureString",
+    "Get-Credential",
+    "Get-Unique",
+    "Measure-Object",
+    "Write-Host",
+    "Write-Verbose",
+    "Write-Warning",
+    "Write-Error",
+    "Write-Debug",
+    "Write-Progress",
+    "Out-Null",
+    "Out-Default",
+    "Out-String",
+    "Set-StrictMode",
+    "Sort-Object",
+    "Format-Table",
+    "Format-List",
+    "New-Object",
+    "Push-Location",
+    "Pop-Location",
+];
+
+/// A cmdlet's name as its module spells it, if it is one of those known here.
+pub fn spelt(cmdlet: &str) -> Option<&'static str> {
+    let all = CMDLETS.iter().chain(ALIASES.iter().map(|(_, full)| full));
+    all.copied().find(|c| c.eq_ignore_ascii_case(cmdlet))
+}
+
+/// Parameters as their cmdlets spell them, and other names of some.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("ea", "ErrorAction"),
+    ("wa", "WarningAction"),
+    ("ev", "ErrorVariable"),
+    ("ov", "OutVariable"),
+    ("vb", "Verbose"),
+    ("db", "Debug"),
+    ("wi", "WhatIf"),
+    ("cf", "Confirm"),
+    ("cn", "ComputerName"),
+    ("pspath", "LiteralPath"),
+    ("args", "ArgumentList"),
+    ("com", "ComObject"),
+    ("", "Append"),
+    ("", "AsJob"),
+    ("", "Credential"),
+    ("", "Encoding"),
+    ("", "Exclude"),
+    ("", "FilePath"),
+    ("", "Filter"),
+    ("", "Force"),
+    ("", "Id"),
+    ("", "Include"),
+    ("", "InputObject"),
+    ("", "List"),
+    ("", "Name"),
+    ("", "NoClobber"),
+    ("", "NoNewline"),
+    ("", "NoNewWindow"),
+    ("", "PassThru"),
+    ("", "Path"),
+    ("", "Property"),
+    ("", "Raw"),
+    ("", "Recurse"),
+    ("", "ScriptBlock"),
+    ("", "Session"),
+    ("", "TypeName"),
+    ("", "UseBasicParsing"),
+    ("", "Value"),
+    ("", "Wait"),
+];
+
+/// A parameter (without its dash) as cmdlets spell it, if it is one that many have.
+pub fn parameter(typed: &str) -> Option<&'static str> {
+    let hit = |(alias, full): &&(&str, &str)| full.eq_ignore_ascii_case(typed) || alias.eq_ignore_ascii_case(typed);
+    PARAMETERS.iter().find(hit).map(|(_, full)| *full)
+}
+
+/// True for a parameter (without its dash) that has no value in any cmdlet.
+pub fn is_switch(typed: &str) -> bool {
+    SWITCHES.contains(&&*typed.to_lowercase())
+}
 
 /// Parameters of powershell.exe that take a value, beside those that say what to do.
 const VALUED: &[&str] = &[

@@ -160,7 +160,7 @@ impl Unit<'_> {
                     let payload: String = pipe.iter().map(|c| self.invocation(c)).collect();
                     let args = vec![
                         (Field::ScriptPayload, self.holes.tpl(&payload)),
-                        (Field::ScriptCommandName, self.holes.tpl(&first.name)),
+                        (Field::ScriptCommandName, self.holes.tpl(&self.spelt(&first.name))),
                         (Field::ScriptSequence, self.holes.tpl(&sequence.to_string())),
                     ];
                     push(out, ms(0, 4), f.part, Op::Emit { by: f.me, kind: Kind::ScriptCommand, args });
@@ -170,41 +170,64 @@ impl Unit<'_> {
         Ok(())
     }
 
+    /// A cmdlet as its module spells it: commands have no upper and lower case, records do.
+    fn spelt(&self, name: &str) -> String {
+        powershell::spelt(name).or_else(|| self.effects.spelt(name)).unwrap_or(name).to_owned()
+    }
+
     /// How the log of module logging tells of a cmdlet and its parameters. Positional ones have the name that the cmdlet's
     /// effect gives them.
     fn invocation(&self, c: &Call) -> String {
         let e = self.effects.of_cmdlet(&c.name.to_lowercase()).next();
         let take = e.map_or(&[][..], |e| &e.take);
-        let named = |typed: &str| {
+        let valued = take.iter().filter_map(|(k, _)| match k {
+            Key::Option(o) => Some((&**o, false)),
+            _ => None,
+        });
+        let flags = e.map_or(&[][..], |e| &e.flags).iter().map(|(o, _)| (&**o, true));
+        let known: Vec<(&str, bool)> = valued.chain(flags).collect();
+        // the parameter's name, and whether it is one without a value
+        let named = |typed: &str| -> (String, bool) {
             let lower = typed.trim_end_matches(':').to_lowercase();
-            let full = take.iter().find_map(|(k, _)| match k {
-                Key::Option(o) if o.to_lowercase().starts_with(&lower) => Some(o.clone()),
-                _ => None,
-            });
-            full.map_or_else(
-                || typed.trim_end_matches(':').to_owned(),
-                |o| if o.len() == lower.len() { typed.trim_end_matches(':').to_owned() } else { o },
-            )
+            let whole = known.iter().find(|(o, _)| o.eq_ignore_ascii_case(&lower));
+            let begun = known.iter().find(|(o, _)| o.to_lowercase().starts_with(&lower));
+            let bare = lower.trim_start_matches('-');
+            // a whole name of another parameter is no beginning
+            let other = powershell::parameter(bare).is_some_and(|full| full.eq_ignore_ascii_case(bare));
+            match whole.or(begun.filter(|_| !other)) {
+                Some((o, flag)) => ((*o).to_owned(), *flag),
+                None => {
+                    let name = powershell::parameter(bare).unwrap_or(typed.trim_end_matches(':'));
+                    (name.to_owned(), powershell::is_switch(name.trim_start_matches('-')))
+                }
+            }
         };
-        let mut text = format!("CommandInvocation({0}): \"{0}\"\r\n", c.name);
+        let cmdlet = self.spelt(&c.name);
+        let mut text = format!("CommandInvocation({cmdlet}): \"{cmdlet}\"\r\n");
         let mut bind = |name: &str, value: &str| {
             if !value.contains(UNKNOWN) {
                 let name = name.trim_start_matches('-');
-                text.push_str(&format!("ParameterBinding({}): name=\"{name}\"; value=\"{value}\"\r\n", c.name));
+                text.push_str(&format!("ParameterBinding({cmdlet}): name=\"{name}\"; value=\"{value}\"\r\n"));
             }
         };
         let (mut i, mut position) = (0, 0);
         while i < c.args.len() {
             let a = &c.args[i];
             i += 1;
+            // what an object holds is no parameter
+            if a.part {
+                continue;
+            }
             if a.option {
-                match c.args.get(i).filter(|v| !v.option) {
-                    Some(v) => {
+                let (name, flag) = named(&a.value);
+                match c.args.get(i) {
+                    Some(v) if !v.option && !v.part && (!flag || a.value.ends_with(':')) => {
                         let shown = if v.items.is_empty() { v.value.clone() } else { v.items.join(", ") };
-                        bind(&named(&a.value), &shown);
+                        bind(&name, &shown);
                         i += 1;
                     }
-                    None => bind(&named(&a.value), "True"),
+                    Some(v) if v.part && !flag => bind(&name, "System.Collections.Hashtable"),
+                    _ => bind(&name, "True"),
                 }
                 continue;
             }

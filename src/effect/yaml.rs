@@ -297,7 +297,7 @@ impl Effect {
         }
         for (k, v) in f.take("flags").map_or(&[][..], |n| n.pairs(p, "`flags`")) {
             if let (Some(key), Some(name)) = (k.as_str(), v.text(p, "a capture's name")) {
-                self.flags.push((key.to_lowercase(), name.to_owned()));
+                self.flags.push((key.to_owned(), name.to_owned()));
             }
         }
         for (k, v) in f.take("default").map_or(&[][..], |n| n.pairs(p, "`default`")) {

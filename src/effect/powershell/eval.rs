@@ -489,8 +489,8 @@ impl<'a> Eval<'a> {
                 let mut out =
                     vec![Arg { value: o.text.unwrap_or_else(|| UNKNOWN.to_string()), literal: true, ..Arg::default() }];
                 for (k, v) in o.set.iter().filter(|(_, v)| !matches!(v, Val::Object(_) | Val::Null)) {
-                    out.push(Arg::option(k));
-                    out.push(Arg { value: self.text(v), literal: true, ..Arg::default() });
+                    out.push(Arg { part: true, ..Arg::option(k) });
+                    out.push(Arg { value: self.text(v), literal: true, part: true, ..Arg::default() });
                 }
                 out
             }

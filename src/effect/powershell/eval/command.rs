@@ -61,8 +61,10 @@ impl<'a> Eval<'a> {
                     if let Val::Table(t) = &v {
                         // `-Arguments @{CommandLine = '…'}`: effects take its members like parameters
                         for (k, v) in t.clone() {
+                            let from = args.len();
                             args.push(Arg::option(&k));
                             args.extend(self.arg(&v));
+                            args[from..].iter_mut().for_each(|a| a.part = true);
                         }
                     } else {
                         args.extend(self.arg(&v));
