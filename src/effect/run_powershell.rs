@@ -147,7 +147,9 @@ impl Unit<'_> {
         let last: BTreeMap<u32, usize> = calls.iter().enumerate().map(|(i, c)| (c.pipe, i)).collect();
         let mut sequence = 13;
         for (i, c) in calls.iter().enumerate() {
-            for c in c.each() {
+            // a program gets a list as arguments, one after another
+            let program = self.is_program(&c.name, c.path);
+            for c in if program { vec![c.clone()] } else { c.each() } {
                 if self.over(node) {
                     return Ok(());
                 }
