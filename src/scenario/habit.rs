@@ -8,11 +8,12 @@ use crate::activity::Kind;
 use crate::effect::lower::{Frame, Unit};
 use crate::effect::scope::RoleKind;
 use crate::effect::value::mean_count;
+use crate::time::Span;
 use crate::world::atlas::Persona;
 use crate::world::net;
 use crate::world::program::{
-    AccountSel, Background, Bind, Dest, Habit, Holder, HostSel, Library, LogonResult, Op, Rhythm, ScenarioId, ScriptId,
-    Who,
+    AccountSel, Background, Bind, Dest, Dur, Habit, Holder, HostSel, Library, LogonResult, Op, Rhythm, ScenarioId,
+    ScriptId, Who,
 };
 use crate::yaml::{Node, Problems};
 
@@ -164,7 +165,8 @@ pub(super) fn background(u: &mut Unit<'_>, b: &BackgroundDoc) {
     let mut frame = Frame::step(AccountSel::Actor, false);
     let Ok(Some(by)) = u.text(&frame, &b.by) else { return };
     let by = u.who(&frame, &by, &b.by.node);
-    frame.pace = crate::effect::value::ms(1, 40);
+    // one thing after another without a pause: recorded neighbours on a host mostly share their millisecond
+    frame.pace = Dur::Range(Span::us(12), Span::us(450));
     let mut script = vec![];
     if u.actions(&frame, &b.does, &mut script).is_err() {
         u.problems.at(&b.node, "background has no variables to choose from");
@@ -199,7 +201,9 @@ pub fn yields(library: &Library, script: ScriptId, times: f64, sum: &mut BTreeMa
             Op::Connect { to, .. } => {
                 add(Kind::NetworkConnect, times);
                 match to {
-                    Dest::Text(name) if name.as_lit().is_some_and(|t| net::loopback(t) || t.parse::<std::net::IpAddr>().is_ok()) => {}
+                    Dest::Text(name)
+                        if name.as_lit().is_some_and(|t| net::loopback(t) || t.parse::<std::net::IpAddr>().is_ok()) => {
+                    }
                     _ => add(Kind::NameResolve, times),
                 }
             }
