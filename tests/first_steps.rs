@@ -196,3 +196,26 @@ fn a_template_reaches_own_topics_over_tls_with_a_login_by_five_edits() {
         "Kafka's own consumer reads it"
     );
 }
+
+/// What a script draws is one value, on the host that draws it and on the one it is used on.
+#[test]
+fn a_value_that_is_drawn_is_the_same_on_every_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = r#"$n = "svc$(Get-Random -Maximum 999999999)"; New-ADUser -Name $n -SamAccountName $n; Start-Sleep 9; Add-ADGroupMember "Domain Admins" $n; Start-Sleep 9"#;
+    let args = ["emulate", "--parent", "powershell.exe", "--source", "windows.security,windows.powershell", script];
+    let out = skirmish(dir.path(), &args).stderr(Stdio::null()).output().expect("it runs");
+    let text = String::from_utf8(out.stdout).unwrap();
+    let name = regex::Regex::new(r"svc\d+").unwrap();
+    let mut seen = std::collections::BTreeMap::<&str, Vec<&str>>::new();
+    for (id, line) in ["4103", "4720", "4728"]
+        .iter()
+        .flat_map(|id| text.lines().filter(move |l| l.contains(&format!("\"EventID\":{id},"))).map(move |l| (id, l)))
+    {
+        for n in name.find_iter(line) {
+            seen.entry(n.as_str()).or_default().push(id);
+        }
+    }
+    assert_eq!(seen.len(), 1, "{seen:?}\n{text}");
+    let ids = seen.values().next().unwrap();
+    assert!(["4103", "4720", "4728"].iter().all(|id| ids.contains(id)), "{ids:?}");
+}

@@ -56,6 +56,7 @@ impl State {
             account,
             each: t.each,
             seed: mix(t.seed, rng.u64()),
+            named: t.named,
             home: None,
             early: false,
             part: (part as u8).max(t.part),

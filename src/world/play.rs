@@ -175,6 +175,7 @@ impl State {
                         account,
                         each,
                         seed: task_seed(inst.seed, i, m as u64, r),
+                        named: task_seed(inst.seed, i, m as u64, r),
                         home: Some(self.cell),
                         early: !step.wait,
                         part: 0,
@@ -272,6 +273,7 @@ impl State {
             account,
             luid,
             seed: p.seed,
+            named: p.named,
             rng: Rng::of(p.seed, 0, purpose("task")),
             frames: self.frames(p.script),
             file: TextId::EMPTY,
@@ -606,6 +608,7 @@ impl State {
                 frame.pc = 0;
                 // every repetition draws its own names
                 t.seed = mix(t.seed, frame.left as u64);
+                t.named = mix(t.named, frame.left as u64);
                 let (gap, files) = (frame.gap, frame.files);
                 if let Some(place) = files {
                     self.next_file(t, place);
@@ -710,6 +713,7 @@ impl State {
                     account: self.account_on(to, AccountSel::System, AccountId::SYSTEM),
                     each: t.each,
                     seed: mix(t.seed, purpose("remote")),
+                    named: t.named,
                     home: None,
                     early: false,
                     part: (part as u8).max(t.part),

@@ -238,6 +238,8 @@ pub struct Play {
     pub each: Option<HostId>,
     /// Seed of its draws.
     pub seed: u64,
+    /// Seed of the values that texts name: the caller's, so that both sides tell of the same.
+    pub named: u64,
     /// Home cell that waits for the end, if it does.
     pub home: Option<u16>,
     /// It is told at the start already.
@@ -334,6 +336,8 @@ pub struct Task {
     pub luid: u64,
     /// Seed of draws that are the same within the task.
     pub seed: u64,
+    /// Seed of the values that texts name: the same here and in what the task sets off elsewhere.
+    pub named: u64,
     /// Draws in order.
     pub rng: Rng,
     /// Innermost last.
@@ -651,7 +655,7 @@ impl State {
             HostSel::FileServer => h.file_server,
             HostSel::Any(role, n) => {
                 let all = &self.shared().casting.by_role[role as usize];
-                let i = Rng::of(t.seed, n as u64, purpose("any host")).below(all.len().max(1) as u64) as usize;
+                let i = Rng::of(t.named, n as u64, purpose("any host")).below(all.len().max(1) as u64) as usize;
                 all.get(i).copied().unwrap_or(here)
             }
         }

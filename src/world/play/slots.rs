@@ -48,7 +48,7 @@ impl State {
     pub(super) fn slot(&self, t: &Task, slot: Slot, out: &mut String) {
         use std::fmt::Write;
         let atlas = self.atlas();
-        let draw = |n: u16, what: &str| Rng::of(t.seed, n as u64, purpose(what));
+        let draw = |n: u16, what: &str| Rng::of(t.named, n as u64, purpose(what));
         match slot {
             Slot::Var(FILE_VAR) => out.push_str(self.texts.get(t.file)),
             Slot::Var(i) => out.push_str(t.inst.vars.get(i as usize).map_or("", |v| v)),
@@ -99,7 +99,7 @@ impl State {
                 out.extend((0..len).map(|_| (b'a' + r.below(26) as u8) as char));
             }
             Slot::Num(n, lo, hi) => write!(out, "{}", draw(n, "num").range(lo as i64, hi as i64)).expect("a String"),
-            Slot::Word(n, list) => out.push_str(instance::word_of(atlas, list, t.seed, n)),
+            Slot::Word(n, list) => out.push_str(instance::word_of(atlas, list, t.named, n)),
             Slot::Now(f) => {
                 let (y, mo, d, h, mi, s) = self.now.civil();
                 match f {
