@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use skirmish::activity::Kind;
 use skirmish::data::Data;
 use skirmish::effect::Effects;
+use skirmish::effect::action::Shell;
 use skirmish::scenario::{self, Compiled, Names, trial};
 use skirmish::world::atlas::WorldData;
 use skirmish::world::program::Who;
@@ -38,6 +40,59 @@ fn every_effects_own_tests_hold() {
 fn everything_is_known_and_nothing_fails_by_mistake() {
     let c = content();
     assert!(c.compiled.notes.is_empty(), "{}", c.compiled.notes);
+}
+
+#[test]
+fn shells_find_programs_and_make_files_as_windows_does() {
+    let c = content();
+    let names = Names::of(&c.world, &[]);
+    let left = |shell, text: &str| -> Vec<String> {
+        let (left, _) = trial::leaves(&c.effects, &names, text, Some(shell), true).unwrap_or_else(|p| panic!("{p}"));
+        let field = |f: &[(String, String)], name: &str| f.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+        let all = left.all.iter().filter_map(|(k, f)| match k {
+            Kind::ProcessStart => Some(format!(
+                "{} [{}]",
+                field(f, "path").filter(|p| !p.is_empty()).or(field(f, "program"))?,
+                field(f, "command_line")?
+            )),
+            Kind::FileCreate | Kind::FileModify | Kind::FileStream => Some(format!("{k} {}", field(f, "path")?)),
+            _ => None,
+        });
+        all.collect()
+    };
+    let table: &[(Shell, &str, &[&str])] = &[
+        (Shell::Cmd, r"tree C:\Users", &[r"tree.com [tree  C:\Users]"]),
+        (Shell::Cmd, "chcp 65001", &["chcp.com [chcp  65001]"]),
+        (
+            Shell::Cmd,
+            "winrm quickconfig -q",
+            &[r#"cscript.exe [cscript  //nologo "C:\Windows\System32\winrm.vbs" quickconfig -q]"#],
+        ),
+        (
+            Shell::PowerShell,
+            "winrm quickconfig -q",
+            &[
+                r#"cmd.exe [C:\Windows\system32\cmd.exe /c ""C:\Windows\system32\winrm.cmd" quickconfig -q"]"#,
+                r#"cscript.exe [cscript  //nologo "C:\Windows\System32\winrm.vbs" quickconfig -q]"#,
+            ],
+        ),
+        (Shell::Cmd, r"cd C:\Temp & ours.exe -x", &[r"C:\Temp\ours.exe [ours.exe  -x]"]),
+        (Shell::Cmd, r"cd C:\Temp & whoami", &["whoami.exe [whoami]"]),
+        (Shell::Cmd, r"cd C:\Temp & md a b\c", &[r"file.create C:\Temp\a", r"file.create C:\Temp\b\c"]),
+        (Shell::Cmd, r"if not exist C:\Temp\a mkdir C:\Temp\a", &[r"file.create C:\Temp\a"]),
+        (Shell::Cmd, r"if not exist C:\Windows mkdir C:\Windows", &[]),
+        (Shell::Cmd, r"if not exist C:\Temp\a (echo no & exit /b 1) else (hostname)", &["hostname.exe [hostname]"]),
+        (Shell::Cmd, r"type C:\a.exe > C:\b.txt:a.exe", &[r"file.stream C:\b.txt:a.exe"]),
+        (
+            Shell::Cmd,
+            r"cd C:\Temp & echo x > b.txt:s & echo y > b.txt",
+            &[r"file.stream C:\Temp\b.txt:s", r"file.create C:\Temp\b.txt"],
+        ),
+        (Shell::PowerShell, r"whoami > C:\b.txt:s", &[r#"whoami.exe ["whoami.exe"]"#, r"file.stream C:\b.txt:s"]),
+    ];
+    for (shell, text, want) in table {
+        assert_eq!(left(*shell, text), *want, "{text}");
+    }
 }
 
 /// Programs that only servers and virtual machines run.

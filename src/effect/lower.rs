@@ -451,6 +451,13 @@ impl Unit<'_> {
     /// An activity; a file on another host's share is written there by its System process, in a network logon.
     pub fn emit(&mut self, f: &Frame, by: Who, kind: Kind, args: Vec<(Field, String)>, after: Dur, out: &mut Script) {
         let path = args.iter().find(|(k, _)| *k == Field::FilePath).map(|(_, p)| p.clone()).unwrap_or_default();
+        // what is written beside a file is a stream of it
+        let (kind, args) = match kind {
+            Kind::FileCreate | Kind::FileModify if is_stream(&path) => {
+                (Kind::FileStream, args.into_iter().filter(|(k, _)| *k == Field::FilePath).collect())
+            }
+            _ => (kind, args),
+        };
         let writes = matches!(kind, Kind::FileCreate | Kind::FileModify | Kind::FileDelete | Kind::FileRename);
         let unc = path.strip_prefix(r"\\").filter(|p| writes && !p.starts_with(['.', '?'])).map(str::to_owned);
         if let Some(unc) = unc {
@@ -652,6 +659,15 @@ impl Unit<'_> {
             None => Ok(None),
         }
     }
+}
+
+/// True for `file:stream`.
+fn is_stream(path: &str) -> bool {
+    let name = super::template::file_name(path);
+    let name = if name == path && path.as_bytes().get(1) == Some(&b':') { &path[2..] } else { name };
+    name.split_once(':').is_some_and(|(file, stream)| {
+        !file.is_empty() && !stream.is_empty() && !stream.starts_with(':') && !stream.contains("://")
+    })
 }
 
 /// Where a share's file lies on its host.

@@ -7,6 +7,7 @@ use super::action::Shell;
 use super::argv;
 use super::lower::{DEPTH_MAX, Frame, Locals, Split, Unit, push};
 use super::matching::{Args, captures};
+use super::scope;
 use super::template::{file_name, has_hole};
 use super::value;
 use super::yaml::{Effect, Exit};
@@ -255,7 +256,8 @@ impl Unit<'_> {
 
     /// A document or script that was typed as a program is given to the program that opens it.
     fn opened(&mut self, exec: Exec) -> Exec {
-        let Some(ext) = exec.extension() else { return exec };
+        let found = scope::exe(file_name(&exec.token));
+        let Some(ext) = exec.extension().or(found.strip_suffix(".cmd").map(|_| "cmd".to_owned())) else { return exec };
         if matches!(&*ext, "bat" | "cmd") {
             let line = format!("C:\\Windows\\system32\\cmd.exe /c \"{}\"", exec.line.trim_end());
             return Exec {
@@ -288,7 +290,7 @@ impl Unit<'_> {
             let path = if file_name(&path).contains('.') || self.dotted(&path) { path } else { format!("{path}.exe") };
             return (String::new(), Some(self.holes.tpl(&path)));
         }
-        let image = if name.contains('.') { name.trim_end_matches('.').to_owned() } else { format!("{name}.exe") };
+        let image = if name.contains('.') { name.trim_end_matches('.').to_owned() } else { scope::exe(&name) };
         let known = self.effects.knows(&image)
             || self.names.programs.contains(&*image)
             || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe");
@@ -309,7 +311,7 @@ impl Unit<'_> {
         }
         let mut path = self.full_path(f, &token);
         if !file_name(&path).contains('.') {
-            path.push_str(".exe");
+            path.push_str(image.rfind('.').map_or(".exe", |i| &image[i..]));
         }
         (image, Some(self.holes.tpl(&path)))
     }

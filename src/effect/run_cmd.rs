@@ -7,6 +7,7 @@ use super::argv;
 use super::cmd::{self, Command, For, Item, Joint, Redirect, Simple};
 use super::lower::{Frame, Split, Unit, push, strip_prefix_ignore_case};
 use super::run::{End, Exec, Started};
+use super::scope;
 use super::template::{file_name, has_hole};
 use super::value::{self, ms};
 use crate::activity::{Field, Kind};
@@ -19,10 +20,13 @@ const ROUNDS_MAX: usize = 256;
 
 /// Builtins that leave nothing a sensor sees.
 const QUIET: &[&str] = &[
-    "assoc", "break", "chcp", "chdir", "cls", "color", "date", "dir", "dpath", "echo", "echo.", "endlocal", "ftype",
-    "goto", "keys", "md", "mkdir", "path", "pause", "popd", "prompt", "rd", "rem", "rmdir", "setlocal", "shift",
-    "time", "title", "type", "ver", "verify", "vol", "mklink", "::",
+    "assoc", "break", "chdir", "cls", "color", "date", "dir", "dpath", "echo", "echo.", "endlocal", "ftype", "goto",
+    "keys", "path", "pause", "popd", "prompt", "rd", "rem", "rmdir", "setlocal", "shift", "time", "title", "type",
+    "ver", "verify", "vol", "mklink", "::",
 ];
+
+/// Programs of other makers that a search along PATH finds.
+const ON_PATH: &[&str] = &["az.exe", "gpg.exe", "npm.exe", "npx.exe", "openssl.exe", "winget.exe"];
 
 /// True when a shell started with these arguments reads what is typed.
 pub fn interactive(shell: Shell, rest: &str) -> bool {
@@ -168,7 +172,7 @@ impl Unit<'_> {
         let mut running: Vec<Started> = vec![];
         for c in pipe {
             let exec = match c {
-                Command::Simple(s) if !self.is_builtin(&s.text) => external(&s.text),
+                Command::Simple(s) if !self.is_builtin(&s.text) => self.found(f, external(&s.text)),
                 Command::Simple(s) => {
                     let rest = format!(r#"  /S /D /c" {}""#, s.text.trim_start());
                     Exec {
@@ -216,7 +220,8 @@ impl Unit<'_> {
             }
             Command::For(l) => self.cmd_for(f, l, node, out),
             Command::If(cond, then, other) => {
-                let arm = if self.cmd_if(f, cond, code) { then } else { other };
+                let holds = self.cmd_if(f, cond, code) && !(absent(cond) && gives_up(then));
+                let arm = if holds { then } else { other };
                 self.items(f, arm, name, node, out)
             }
             Command::Simple(s) => self.cmd_simple(f, s, name, node, out),
@@ -276,30 +281,53 @@ impl Unit<'_> {
                 };
             }
             "start" => return self.cmd_start(f, &rest, name, node, out),
-            "copy" | "move" | "del" | "erase" | "ren" | "rename" => self.cmd_files(f, &lower, &rest, out)?,
+            "copy" | "move" | "del" | "erase" | "ren" | "rename" | "md" | "mkdir" => {
+                self.cmd_files(f, &lower, &rest, out)?
+            }
             "echo" => self.printed = vec![rest.trim().to_owned()],
             q if QUIET.contains(&q) || q.starts_with(':') => {}
             _ => {
-                let exec = external(&s.text);
+                let exec = self.found(f, external(&s.text));
                 let image = file_name(&exec.token).to_lowercase();
-                // a batch file runs in the shell that is told to run it
+                // a batch file runs in the shell that is told to run it; what this one says is known
+                if scope::exe(&image) == "winrm.cmd" {
+                    let rest = format!(r#" //nologo "C:\Windows\System32\winrm.vbs"{}"#, exec.rest.trim_end());
+                    let exec = Exec { token: "cscript".into(), line: format!("cscript {rest}"), rest };
+                    return self.create_process(f, exec, name, true, node, out);
+                }
                 if image.ends_with(".bat") || image.ends_with(".cmd") {
                     self.notes
                         .at(node, format!("what is in `{}` is not known: it is not played", self.shown(&exec.token)));
                     return Ok(End::Exits(0, value::NONE));
                 }
-                let image = if image.contains('.') { image } else { format!("{image}.exe") };
-                let wait = !self.detached(&image);
+                let wait = !self.detached(&scope::exe(&image));
                 return self.create_process(f, exec, name, wait, node, out);
             }
         }
         Ok(End::Exits(0, value::NONE))
     }
 
+    /// A program that is no part of the host's software lies where the shell stands, once it was told to go somewhere.
+    fn found(&self, f: &Frame, exec: Exec) -> Exec {
+        let image = scope::exe(&exec.token);
+        let known = self.names.programs.contains(&*image)
+            || ON_PATH.contains(&&*image)
+            || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe" | "winrm.cmd");
+        let away = !f.cwd.is_empty() && strip_prefix_ignore_case(&f.cwd, r"C:\Windows").is_none();
+        if known || !away || exec.token.trim().is_empty() || exec.token.contains(['\\', '/', ':']) || has_hole(&image) {
+            return exec;
+        }
+        Exec { token: format!("{}\\{}", f.cwd, exec.token), ..exec }
+    }
+
+    /// True for what the shell does itself, batch files included.
     fn is_builtin(&self, text: &str) -> bool {
         let (word, rest) = cmd::first_word(text);
         let (lower, _) = builtin_word(word, rest);
+        let batch = scope::exe(file_name(&lower));
         QUIET.contains(&&*lower)
+            || batch.ends_with(".cmd")
+            || batch.ends_with(".bat")
             || matches!(
                 &*lower,
                 "cd" | "pushd"
@@ -307,6 +335,8 @@ impl Unit<'_> {
                     | "call"
                     | "start"
                     | "copy"
+                    | "md"
+                    | "mkdir"
                     | "move"
                     | "del"
                     | "erase"
@@ -353,7 +383,7 @@ impl Unit<'_> {
             return self.create_process(f, exec, name, false, node, out);
         }
         let inner = Frame { cwd, ..f.clone() };
-        let exec = external(text);
+        let exec = self.found(&inner, external(text));
         self.create_process(&inner, exec, name, wait, node, out)?;
         Ok(End::Exits(0, value::NONE))
     }
@@ -367,6 +397,16 @@ impl Unit<'_> {
                 for a in list.iter().filter(|a| !a.contains('*')).take(20) {
                     let path = self.full_path(f, a);
                     self.file(f, Kind::FileDelete, &[(Field::FilePath, path)], out)?;
+                }
+            }
+            // recorded: a folder that is made is a file record of its own
+            ("md" | "mkdir", list) => {
+                for a in list.iter().take(20) {
+                    let path = self.full_path(f, a).trim_end_matches('\\').to_owned();
+                    if !path.is_empty() && !path.ends_with(':') {
+                        let args = [(Field::FilePath, path), (Field::FileSize, "0".to_owned())];
+                        self.file(f, Kind::FileCreate, &args, out)?;
+                    }
                 }
             }
             ("copy" | "move", [from, .., to]) => {
@@ -518,7 +558,8 @@ impl Unit<'_> {
         Ok(last)
     }
 
-    /// Conditions of `if`: files exist, comparisons compare texts, `errorlevel` knows the last code.
+    /// Conditions of `if`: a file is there when it is asked whether it is, and is not when it is asked whether it is not,
+    /// unless Windows has it; comparisons compare texts, `errorlevel` knows the last code.
     fn cmd_if(&mut self, f: &Frame, cond: &str, code: u32) -> bool {
         let words: Vec<&str> = cond.split_whitespace().collect();
         let mut words = &words[..];
@@ -534,7 +575,7 @@ impl Unit<'_> {
         let Some(first) = words.first() else { return true };
         let second = words.get(1).copied().unwrap_or_default();
         let holds = match &*first.to_lowercase() {
-            "exist" => true,
+            "exist" => !negative || self.stands(f, &words[1..].join(" ")),
             "errorlevel" => second.parse().is_ok_and(|n: u32| code >= n),
             "defined" => f.env.contains_key(&second.to_uppercase()),
             _ => {
@@ -550,6 +591,18 @@ impl Unit<'_> {
             }
         };
         holds != negative
+    }
+
+    /// True for files and folders that every Windows has.
+    fn stands(&mut self, f: &Frame, path: &str) -> bool {
+        let path = self.full_path(f, path).trim_end_matches('\\').to_lowercase();
+        let folders =
+            [r"c:", r"c:\windows", r"c:\windows\system32", r"c:\windows\temp", r"c:\users", r"c:\users\public"];
+        let more = [r"c:\program files", r"c:\program files (x86)", r"c:\programdata"];
+        folders.contains(&&*path)
+            || more.contains(&&*path)
+            || self.holes.only(&path).is_some()
+            || path.starts_with(r"c:\windows\") && self.names.programs.contains(file_name(&path))
     }
 
     /// `%VAR%` from what was set, and from facts about host and user.
@@ -603,6 +656,26 @@ impl Unit<'_> {
             _ => return None,
         })
     }
+}
+
+/// True for `if not exist ...`.
+fn absent(cond: &str) -> bool {
+    let mut words = cond.split_whitespace().filter(|w| !w.eq_ignore_ascii_case("/i"));
+    words.next().is_some_and(|w| w.eq_ignore_ascii_case("not"))
+        && words.next().is_some_and(|w| w.eq_ignore_ascii_case("exist"))
+}
+
+/// True for commands that only say something and leave.
+fn gives_up(items: &[Item]) -> bool {
+    let says = |c: &Command| match c {
+        Command::Simple(s) => {
+            let (word, rest) = cmd::first_word(&s.text);
+            matches!(&*builtin_word(word, rest).0, "echo" | "exit" | "goto" | "pause" | "rem") && s.redirects.is_empty()
+        }
+        Command::Group(items, _) => gives_up(items),
+        _ => false,
+    };
+    !items.is_empty() && items.iter().all(|i| i.pipe.iter().all(says))
 }
 
 /// A program as cmd starts it: what was typed, a blank, and the rest with the blank it was typed with.

@@ -398,7 +398,7 @@ impl Unit<'_> {
             || path && !file.contains('.')
             || self.effects.knows(&image)
             || self.names.programs.contains(&*image)
-            || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe")
+            || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe" | "winrm.cmd")
     }
 
     /// A program as PowerShell starts it: its full path in quotes, arguments quoted again where they have blanks.
@@ -451,6 +451,9 @@ impl Unit<'_> {
             return name.to_owned();
         }
         let image = scope::exe(file);
+        if image == "winrm.cmd" {
+            return r"C:\Windows\system32\winrm.cmd".to_owned();
+        }
         // where a program that is no part of the host's software lies, nobody knows
         let known = self.names.programs.contains(&*image) || matches!(&*image, "cmd.exe" | "powershell.exe");
         if !known {

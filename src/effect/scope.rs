@@ -241,10 +241,19 @@ pub fn parse_builtin(reference: &str) -> Result<Builtin, String> {
     }
 }
 
-/// A program's file name: `.exe` is added when there is no extension.
+/// Programs of Windows whose extension is another than `.exe`: a search along PATH tries `.com` first, and `.cmd` finds
+/// what is nothing else.
+const OTHERS: &[&str] =
+    &["tree.com", "more.com", "mode.com", "format.com", "chcp.com", "diskcomp.com", "diskcopy.com", "winrm.cmd"];
+
+/// A program's file name: where there is no extension, the one that a search finds, which is nearly always `.exe`.
 pub fn exe(name: &str) -> String {
     let name = name.to_lowercase();
-    if name.contains('.') { name } else { format!("{name}.exe") }
+    if name.contains('.') {
+        return name;
+    }
+    let other = OTHERS.iter().find(|o| o.split_once('.').is_some_and(|(stem, _)| stem == name));
+    other.map_or_else(|| format!("{name}.exe"), |o| (*o).to_owned())
 }
 
 impl Scope {
