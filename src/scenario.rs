@@ -58,6 +58,13 @@ impl Names {
             words: world.words.keys().cloned().collect(),
             traces: world.traces.iter().flat_map(|t| &t.kinds).map(|(kind, _)| kind.clone()).collect(),
             programs: world.packages.iter().flat_map(|k| &k.programs).map(|p| p.name.to_lowercase().into()).collect(),
+            brought: world
+                .packages
+                .iter()
+                .flat_map(|k| &k.programs)
+                .filter(|p| p.path.starts_with(r"C:\Users\Public"))
+                .map(|p| p.name.to_lowercase().into())
+                .collect(),
         }
     }
 }

@@ -77,6 +77,7 @@ fn shells_find_programs_and_make_files_as_windows_does() {
             ],
         ),
         (Shell::Cmd, r"cd C:\Temp & ours.exe -x", &[r"C:\Temp\ours.exe [ours.exe  -x]"]),
+        (Shell::Cmd, r"cd C:\Temp & mimikatz exit", &[r"C:\Temp\mimikatz.exe [mimikatz  exit]"]),
         (Shell::Cmd, r"cd C:\Temp & whoami", &["whoami.exe [whoami]"]),
         (Shell::Cmd, r"cd C:\Temp & md a b\c", &[r"file.create C:\Temp\a", r"file.create C:\Temp\b\c"]),
         (Shell::Cmd, r"if not exist C:\Temp\a mkdir C:\Temp\a", &[r"file.create C:\Temp\a"]),

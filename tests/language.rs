@@ -18,6 +18,7 @@ fn names() -> Names {
         words: list("documents.invoice names.program names.account names.service domains.benign"),
         traces: BTreeSet::new(),
         programs: BTreeSet::new(),
+        brought: BTreeSet::new(),
     }
 }
 

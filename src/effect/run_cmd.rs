@@ -307,10 +307,10 @@ impl Unit<'_> {
         Ok(End::Exits(0, value::NONE))
     }
 
-    /// A program that is no part of the host's software lies where the shell stands, once it was told to go somewhere.
+    /// A program that is not installed lies where the shell stands, once it was told to go somewhere.
     fn found(&self, f: &Frame, exec: Exec) -> Exec {
         let image = scope::exe(&exec.token);
-        let known = self.names.programs.contains(&*image)
+        let known = self.names.programs.contains(&*image) && !self.names.brought.contains(&*image)
             || ON_PATH.contains(&&*image)
             || matches!(&*image, "cmd.exe" | "powershell.exe" | "pwsh.exe" | "winrm.cmd");
         let away = !f.cwd.is_empty() && strip_prefix_ignore_case(&f.cwd, r"C:\Windows").is_none();

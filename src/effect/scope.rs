@@ -20,6 +20,8 @@ pub struct Names {
     pub traces: BTreeSet<Arc<str>>,
     /// File names in lower case of programs that are known without an effect.
     pub programs: BTreeSet<Arc<str>>,
+    /// Those among them that are not installed: whoever uses one brings it to a place of his own.
+    pub brought: BTreeSet<Arc<str>>,
 }
 
 /// What a unit (a scenario, a habit, a background entry, a command) can refer to.

@@ -86,7 +86,8 @@ impl State {
         time = time + Span::us(rng.range(120, 900));
         if self.wants(Kind::NetworkConnect) {
             let source = self.texts.keep(&my_name);
-            let dest = if name.is_empty() { None } else { Some(self.texts.keep(name)) };
+            let dest = if ip.is_loopback() { &*my_name } else { name };
+            let dest = if dest.is_empty() { None } else { Some(self.texts.keep(dest)) };
             let i = self.fact(Kind::NetworkConnect, host, time, &p.snap, tag);
             self.device(i);
             let f = self.facts.get_mut(i);
