@@ -10,7 +10,7 @@ use skirmish::engine::{Engine, Launch, Pool};
 use skirmish::plan::{Extra, Knowledge, Planned, plan};
 use skirmish::policy::SensorPolicy;
 use skirmish::time::Time;
-use skirmish::world::instance::{Bound, Choices, Inst, InstId, bind};
+use skirmish::world::instance::{Bound, Choices, Inst, InstId, Ready, bind};
 use skirmish::world::program::Draw;
 
 /// The long chains; the others show one thing each.
@@ -157,7 +157,7 @@ fn two_instances_differ_in_more_than_half_of_their_free_values() {
                 p.start,
                 &Choices::default(),
                 &[],
-                &|_| true,
+                &|_| Ready::AtWork,
             );
             free(&i.unwrap_or_else(|e| panic!("{}: {e}", s.id)), s)
         };

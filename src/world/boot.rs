@@ -145,6 +145,14 @@ impl Standing {
     }
 }
 
+impl Shared {
+    /// Whether a machine is on at an instant of its owner's days, and somebody logged on.
+    pub(super) fn is_up(&self, id: HostId, now: Time) -> bool {
+        let s = standing(self, id, now);
+        s.on && !s.asleep && s.session.is_some()
+    }
+}
+
 /// How a machine stands at an instant of its owner's days.
 fn standing(shared: &Shared, id: HostId, now: Time) -> Standing {
     let a = shared.atlas.host(id);

@@ -116,7 +116,7 @@ pub fn bind(
     start: Time,
     choices: &Choices,
     given: &[Bound],
-    at_work: &dyn Fn(HostId) -> bool,
+    ready: &dyn Fn(HostId) -> Ready,
 ) -> Result<Inst, String> {
     let s = &library.scenarios[scenario.0 as usize];
     let mut inst = Inst { id, scenario, seed, attack: s.attack, roles: vec![], vars: vec![], choices: vec![], start };
@@ -125,7 +125,7 @@ pub fn bind(
         let chosen = choices.cast.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
         let bound = match given.get(i) {
             Some(b) => Some(b.clone()),
-            None => role(atlas, casting, &inst.roles, bind, chosen, &mut rng, at_work),
+            None => role(atlas, casting, &inst.roles, bind, chosen, &mut rng, ready),
         };
         let bound = bound.ok_or_else(|| format!("nobody can play role `{name}` of `{}`", s.id))?;
         inst.roles.push(bound);
@@ -146,20 +146,45 @@ fn pick<T: Copy>(list: &[T], rng: &mut Rng) -> Option<T> {
     if list.is_empty() { None } else { Some(list[rng.below(list.len() as u64) as usize]) }
 }
 
-/// Tries to find somebody who is at work.
-const TRIES: u32 = 12;
+/// How ready a machine is for something to begin there, best last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ready {
+    /// Off, or nobody is logged on.
+    Not,
+    /// On, its person is away.
+    On,
+    /// Its person is at work; nobody owns it.
+    AtWork,
+}
 
-/// One of a list, best one that pleases.
-fn pick_best<T: Copy>(list: &[T], rng: &mut Rng, good: impl Fn(T) -> bool) -> Option<T> {
+/// Tries to find somebody who is at work.
+const TRIES: usize = 12;
+/// Machines among which one that is at least on is looked for.
+const LOOKED_AT_MAX: usize = 400;
+
+/// One of a list, the readiest that is found.
+fn pick_best<T: Copy>(list: &[T], rng: &mut Rng, ready: impl Fn(T) -> Ready) -> Option<T> {
     let first = pick(list, rng)?;
     let mut one = first;
     for _ in 0..TRIES {
-        if good(one) {
+        if ready(one) == Ready::AtWork {
             return Some(one);
         }
         one = pick(list, rng)?;
     }
-    Some(first)
+    // by night and at weekends
+    let from = rng.below(list.len() as u64) as usize;
+    let mut best = (Ready::Not, first);
+    for one in list[from..].iter().chain(&list[..from]).take(LOOKED_AT_MAX) {
+        let r = ready(*one);
+        if r > best.0 {
+            best = (r, *one);
+        }
+        if r == Ready::AtWork {
+            break;
+        }
+    }
+    Some(best.1)
 }
 
 fn role(
@@ -169,7 +194,7 @@ fn role(
     bind: &Bind,
     chosen: Option<&str>,
     rng: &mut Rng,
-    at_work: &dyn Fn(HostId) -> bool,
+    ready: &dyn Fn(HostId) -> Ready,
 ) -> Option<Bound> {
     if let Some(name) = chosen {
         let host =
@@ -204,7 +229,7 @@ fn role(
                 persona.is_none_or(|p| atlas.host(*h).owner.is_some_and(|o| atlas.account(o).persona == Some(p)))
             };
             let fit: Vec<HostId> = all.iter().copied().filter(|h| of(h) && !taken.contains(h)).collect();
-            pick_best(&fit, rng, at_work).or_else(|| pick(all, rng)).map(Bound::Host)
+            pick_best(&fit, rng, ready).or_else(|| pick(all, rng)).map(Bound::Host)
         }
         Bind::Hosts { role, take, reach } => {
             let n = rng.range(take.0 as i64, take.1 as i64) as usize;
@@ -220,7 +245,7 @@ fn role(
         }
         Bind::UserOf(r) => atlas.host(host_of(*r)?).owner.map(Bound::Account),
         Bind::User { persona } => {
-            let there = |a: AccountId| atlas.account(a).host.is_none_or(at_work);
+            let there = |a: AccountId| atlas.account(a).host.map_or(Ready::AtWork, ready);
             pick_best(&casting.by_persona[*persona as usize], rng, there).map(Bound::Account)
         }
         Bind::NewAccount { name } => Some(Bound::New(*name)),

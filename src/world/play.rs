@@ -10,7 +10,7 @@ use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, HostId, ModuleId};
 use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Snap};
-use crate::world::instance::{self, Bound, Choices, InstId, Run, account_attr, role_attr, task_seed};
+use crate::world::instance::{self, Bound, Choices, InstId, Ready, Run, account_attr, role_attr, task_seed};
 use crate::world::logon::random_guid;
 use crate::world::net::{authority, loopback};
 use crate::world::program::{
@@ -65,14 +65,16 @@ impl State {
     pub fn launch(&mut self, id: InstId, scenario: ScenarioId, seed: u64, choices: &Choices, given: &[Bound]) {
         let shared = self.shared().clone();
         let now = self.now;
-        let at_work = |h: HostId| match shared.atlas.host(h).owner {
-            Some(o) if shared.benign => {
-                matches!(shared.presence(o, now).0, crate::world::day::Presence::Working { .. })
-            }
-            _ => true,
+        let ready = |h: HostId| match shared.atlas.host(h).owner {
+            Some(o) if shared.benign => match shared.presence(o, now).0 {
+                crate::world::day::Presence::Working { .. } => Ready::AtWork,
+                _ if shared.is_up(h, now) => Ready::On,
+                _ => Ready::Not,
+            },
+            _ => Ready::AtWork,
         };
         let (atlas, casting, library) = (&shared.atlas, &shared.casting, &shared.library);
-        let bound = instance::bind(atlas, casting, library, id, scenario, seed, now, choices, given, &at_work);
+        let bound = instance::bind(atlas, casting, library, id, scenario, seed, now, choices, given, &ready);
         if let Ok(inst) = bound {
             self.begin(Arc::new(inst));
         }
