@@ -169,6 +169,7 @@ fn batch(
     let mut totals = (0u64, 0u64);
     let mut journal = options.journal.iter().peekable();
     let mut ended = false;
+    let mut busy = start.slice();
     // what a slice brought is written while the next one is played
     let mut brought: Vec<Vec<Vec<Batch>>> = engine.cells.iter().map(|c| c.out.clone()).collect();
     while w.left > 0 {
@@ -199,7 +200,9 @@ fn batch(
         if options.until_done && planned.director.done() && journal.peek().is_none() {
             engine.skip();
         }
-        if options.until_done && engine.quiet() && planned.director.started > 0 && engine.slice() > start.slice() + 300
+        // what is on its way to another host, a logon above all, is nobody's task for a moment
+        busy = if engine.quiet() { busy } else { engine.slice() };
+        if options.until_done && planned.director.started > 0 && engine.slice() > (start.slice() + 300).max(busy + 100)
         {
             break;
         }
