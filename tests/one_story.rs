@@ -130,6 +130,7 @@ const RECORDS: &[Alteration] = &[
     ("number: grows in each channel", "4688", |v| set(v, "RecordNumber", 1)),
     ("join: Sysmon 1 with 4688", "4688", |v| set(v, "NewProcessId", "0xfff0")),
     ("join: Sysmon 1 with DeviceProcessEvents", "ProcessCreated", |v| set(v, "ProcessUniqueId", "77")),
+    ("image: a path", "1", |v| set(v, "Image", "C:\\Users\\a\\C:\\x.exe")),
     ("4688: command line", "4688", |v| set(v, "CommandLine", "calc.exe")),
     ("4688: creator subject", "4688", |v| set(v, "SubjectUserName", "SYSTEM")),
     ("4688: target logon id", "4688", |v| set(v, "TargetLogonId", "0x3e5")),

@@ -538,7 +538,9 @@ impl Unit<'_> {
         let mut chars = path.chars();
         let (a, b) = (chars.next(), chars.next());
         let drive = matches!((a, b), (Some(a), Some(':')) if a.is_ascii_alphabetic());
-        let begins_with_hole = a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p));
+        // a variable before a separator is a folder with its whole path
+        let folder = |p: &Piece| b == Some('\\') && matches!(p, Piece::Slot(Slot::Var(_), _));
+        let begins_with_hole = a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p) || folder(p));
         if path.is_empty() || drive || path.starts_with(r"\\") || begins_with_hole {
             return path;
         }

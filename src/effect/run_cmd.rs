@@ -59,7 +59,10 @@ fn unquoted(text: &str) -> String {
     let Some(body) = t.strip_prefix('"') else { return t.to_owned() };
     let Some(end) = body.rfind('"') else { return body.to_owned() };
     let lone = t.matches('"').count() == 2 && !t.contains(['&', '<', '>', '(', ')', '@', '^', '|']);
-    if lone && body[..end].contains(' ') && body[..end].to_lowercase().ends_with(".exe") {
+    // the quoted text is the name of a program, not a command with switches or several paths
+    let name = &body[..end];
+    let file = !name.contains(" /") && name.matches(":\\").count() < 2;
+    if lone && file && name.contains(' ') && name.to_lowercase().ends_with(".exe") {
         return t.to_owned();
     }
     format!("{}{}", &body[..end], &body[end + 1..])
@@ -254,7 +257,11 @@ impl Unit<'_> {
                     .trim()
                     .trim_matches('"')
                     .to_owned();
-                if !to.is_empty() {
+                // a variable alone is a folder with its whole path
+                let folder = matches!(self.holes.only(&to), Some(Piece::Slot(Slot::Var(_), _)));
+                if folder {
+                    f.cwd = to;
+                } else if !to.is_empty() {
                     f.cwd = self.full_path(f, &to).trim_end_matches('\\').to_owned();
                 }
             }
@@ -296,8 +303,11 @@ impl Unit<'_> {
                     return self.create_process(f, exec, name, true, node, out);
                 }
                 if image.ends_with(".bat") || image.ends_with(".cmd") {
-                    self.notes
-                        .at(node, format!("what is in `{}` is not known: it is not played", self.shown(&exec.token)));
+                    // the scenario that drew its name plays what it holds
+                    if !has_hole(&image) {
+                        let shown = self.shown(&exec.token);
+                        self.notes.at(node, format!("what is in `{shown}` is not known: it is not played"));
+                    }
                     return Ok(End::Exits(0, value::NONE));
                 }
                 let wait = !self.detached(&scope::exe(&image));

@@ -262,6 +262,10 @@ impl State {
         };
         let (account, luid) = match session {
             Some((luid, _)) => (p.account, luid),
+            // who is not SYSTEM starts nothing as SYSTEM
+            None if p.account == AccountId::SYSTEM && snap.pid != 0 && snap.account != AccountId::SYSTEM => {
+                (snap.account, snap.luid)
+            }
             None => self.session_for(host, p.account, &snap, &p.inst),
         };
         let mut regs = [ProcRef::default(); REGS];

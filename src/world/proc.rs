@@ -74,6 +74,13 @@ impl State {
                 if t.closes.is_some() { (self.token_of(t), t.luid) } else { (psnap.account, psnap.luid) }
             }
             AccountSel::Actor => (self.token_of(t), t.luid),
+            // who is not SYSTEM starts nothing as SYSTEM
+            AccountSel::System
+                if psnap.account != AccountId::SYSTEM
+                    && (parent == t.regs[0] || matches!(s.parent, Who::Named(_) | Who::Image(_))) =>
+            {
+                (psnap.account, psnap.luid)
+            }
             AccountSel::System => (AccountId::SYSTEM, SYSTEM_LUID),
             sel => {
                 let host = self.host_id(t.host);

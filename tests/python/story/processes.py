@@ -1,5 +1,6 @@
 """Processes: three sensors, one start each; who their parents are; what their GUIDs say; who acts."""
 
+import re
 from collections import Counter, defaultdict
 
 from .world import SAME, ZERO, guid, security_pid
@@ -8,6 +9,8 @@ LABELS = {"Low": "S-1-16-4096", "Medium": "S-1-16-8192", "High": "S-1-16-12288",
 ELEVATION = {1: "TokenElevationTypeDefault", 2: "TokenElevationTypeFull", 3: "TokenElevationTypeLimited"}
 # Records may be written in another order than things happened; event times may not contradict each other by more.
 LATE = 0.05
+# A drive, folders, a file: no second drive, no switches, no quotes.
+PATH = re.compile(r"[A-Z]:(\\[^\\/:*?\"<>|]+)+$")
 
 
 def lower(text):
@@ -110,6 +113,8 @@ def images(w, t):
         if p.sysmon is None:
             continue
         d = p.sysmon.d
+        plain = p.image == "System" or PATH.match(p.image)
+        t.check("image: a path", plain, lambda: f"{p.sysmon}: {p.image}")
         what = (d["Hashes"], d["Description"], d["OriginalFileName"], d["Company"])
         key = (p.image.lower().rsplit("\\", 1)[-1] if d["FileVersion"] != "-" else (p.host, p.image.lower()), d["FileVersion"])
         if d["FileVersion"] != "-":
