@@ -12,6 +12,7 @@ pub mod cmd;
 pub mod condition;
 pub mod lower;
 pub mod matching;
+mod paths;
 pub mod powershell;
 mod run;
 mod run_cmd;
