@@ -74,11 +74,8 @@ impl State {
                 if t.closes.is_some() { (self.token_of(t), t.luid) } else { (psnap.account, psnap.luid) }
             }
             AccountSel::Actor => (self.token_of(t), t.luid),
-            // who is not SYSTEM starts nothing as SYSTEM
-            AccountSel::System
-                if psnap.account != AccountId::SYSTEM
-                    && (parent == t.regs[0] || matches!(s.parent, Who::Named(_) | Who::Image(_))) =>
-            {
+            // a step of SYSTEM whose process is somebody else's is that one's: nobody becomes SYSTEM by starting something
+            AccountSel::System if psnap.account != AccountId::SYSTEM && self.by_system(t) => {
                 (psnap.account, psnap.luid)
             }
             AccountSel::System => (AccountId::SYSTEM, SYSTEM_LUID),
@@ -112,6 +109,13 @@ impl State {
             self.named.insert((t.inst.id, n, t.host), child);
         }
         true
+    }
+
+    /// Whether a task's step says SYSTEM for all it does.
+    fn by_system(&self, t: &Task) -> bool {
+        let scenario = self.library().scenarios.get(t.inst.scenario.0 as usize);
+        let step = scenario.and_then(|s| s.steps.get(t.step as usize));
+        step.is_some_and(|s| s.account == crate::world::program::AccountSel::System)
     }
 
     /// Image of a program on a host: the atlas', or one of the instance's own.
