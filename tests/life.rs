@@ -160,7 +160,8 @@ fn a_week_has_its_days_sessions_and_boots() {
     let (night, morning, noon, afternoon) = (at(0..5), at(9..11), at(12..13), at(14..16));
     // sessions stay open over night, and some of their programs start others
     assert!(night * 4 < morning, "night {night}, morning {morning}");
-    assert!(noon * 4 < morning * 3 && noon < afternoon, "morning {morning}, noon {noon}, afternoon {afternoon}");
+    // what runs under a person's account without him goes on over lunch
+    assert!(noon * 8 < morning * 7 && noon < afternoon, "morning {morning}, noon {noon}, afternoon {afternoon}");
     let most = minutes.values().max().copied().unwrap_or(0);
     assert!(most <= 6, "{most} people unlock their machines in one minute");
 }
