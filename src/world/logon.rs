@@ -591,7 +591,7 @@ impl State {
         let i = self.fact(Kind::LogonPrivileges, host, time, &blank, tag);
         let text = self.texts.keep(match s.account {
             AccountId::SYSTEM => SYSTEM_PRIVILEGES,
-            AccountId::LOCAL_SERVICE | AccountId::NETWORK_SERVICE => SERVICE_PRIVILEGES,
+            a if self.atlas().account(a).kind == AccountKind::WellKnown => SERVICE_PRIVILEGES,
             _ => ADMIN_PRIVILEGES,
         });
         let f = self.facts.get_mut(i);
@@ -743,7 +743,7 @@ impl State {
 
 /// What 4672 lists for SYSTEM, recorded.
 const SYSTEM_PRIVILEGES: &str = "SeAssignPrimaryTokenPrivilege\nSeTcbPrivilege\nSeSecurityPrivilege\nSeTakeOwnershipPrivilege\nSeLoadDriverPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeDebugPrivilege\nSeAuditPrivilege\nSeSystemEnvironmentPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege";
-/// What it lists for LOCAL SERVICE and NETWORK SERVICE.
+/// What it lists for LOCAL SERVICE, NETWORK SERVICE and accounts of services' own.
 const SERVICE_PRIVILEGES: &str = "SeAssignPrimaryTokenPrivilege\nSeAuditPrivilege\nSeImpersonatePrivilege";
 /// What it lists for an administrator.
 const ADMIN_PRIVILEGES: &str = "SeSecurityPrivilege\nSeBackupPrivilege\nSeRestorePrivilege\nSeTakeOwnershipPrivilege\nSeDebugPrivilege\nSeSystemEnvironmentPrivilege\nSeLoadDriverPrivilege\nSeImpersonatePrivilege\nSeDelegateSessionUserImpersonatePrivilege";

@@ -89,7 +89,8 @@ def logons(w, t):
             t.equal("4627: beside 4624", len(groups[key]), 1, r)
             for g in groups[key]:
                 t.equal("4627: as 4624", [g.d[k] for k in ("TargetUserSid", "TargetUserName", "LogonType", "SubjectLogonId")], [d[k] for k in ("TargetUserSid", "TargetUserName", "LogonType", "SubjectLogonId")], g)
-                if not s.user.endswith("$"):
+                # services' own accounts have rights without being administrators
+                if not s.user.endswith("$") and not s.sid.startswith(("S-1-5-80-", "S-1-5-82-")):
                     t.equal("4627: Administrators where 4672", "S-1-5-32-544}" in g.d["GroupMembership"], bool(privileges[key]), g)
         # a network logon's token counts as elevated when it is not split, whoever's it is
         if s.type != 3:
