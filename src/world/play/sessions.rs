@@ -20,28 +20,9 @@ impl State {
             Bound::Host(h) if *h != p.host => Some(*h),
             _ => None,
         });
-        let tag = p.inst.attack.then(|| crate::world::state::Tag {
-            inst: p.inst.id,
-            scenario: p.inst.scenario,
-            step: p.step,
-            part: Part::Effect as u8,
-        });
         let mut rng = Rng::of(p.seed, 0, purpose("session"));
         let from = first.map(|h| (h, 49_152 + rng.below(16_000) as u16));
-        self.ask_logon(crate::world::state::LogOn {
-            host: p.host,
-            account: p.account,
-            logon_type: if from.is_some() { 3 } else { 2 },
-            result: crate::world::program::LogonResult::Ok,
-            ntlm: false,
-            from,
-            guid: crate::world::logon::guid_bytes(rng.u64(), rng.u64()),
-            hold: Span::s(rng.range(3, 40)),
-            then: Some(p),
-            tag,
-            typed: None,
-            caller: None,
-        });
+        self.begin_with_logon(p, if from.is_some() { 3 } else { 2 }, from, None, (3, 40), rng);
     }
 
     /// The session of a play's parent, when the play is by another account of the domain than that process has: whoever
@@ -60,26 +41,39 @@ impl State {
 
     /// Lets a play begin with new credentials beside the session of its parent.
     pub(super) fn take_credentials(&mut self, p: Play, caller: (AccountId, u64)) {
+        let rng = Rng::of(p.seed, 0, purpose("session"));
+        self.begin_with_logon(p, 9, None, Some(caller), (60, 2_400), rng);
+    }
+
+    /// Asks for the logon that a play begins with; it is held for some seconds after the play.
+    fn begin_with_logon(
+        &mut self,
+        p: Play,
+        logon_type: u8,
+        from: Option<(HostId, u16)>,
+        caller: Option<(AccountId, u64)>,
+        hold: (i64, i64),
+        mut rng: Rng,
+    ) {
         let tag = p.inst.attack.then(|| crate::world::state::Tag {
             inst: p.inst.id,
             scenario: p.inst.scenario,
             step: p.step,
             part: Part::Effect as u8,
         });
-        let mut rng = Rng::of(p.seed, 0, purpose("session"));
         self.ask_logon(crate::world::state::LogOn {
             host: p.host,
             account: p.account,
-            logon_type: 9,
+            logon_type,
             result: crate::world::program::LogonResult::Ok,
             ntlm: false,
-            from: None,
+            from,
             guid: crate::world::logon::guid_bytes(rng.u64(), rng.u64()),
-            hold: Span::s(rng.range(60, 2_400)),
+            hold: Span::s(rng.range(hold.0, hold.1)),
             then: Some(p),
             tag,
             typed: None,
-            caller: Some(caller),
+            caller,
         });
     }
 
