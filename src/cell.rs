@@ -95,6 +95,8 @@ struct Scratch {
     planned: Vec<u64>,
     facts: Vec<u32>,
     key: Vec<u8>,
+    /// Delays of sensors' queues by host and feed.
+    queues: dispatch::Queues,
     /// Slices by which collection of each feed is late here.
     leads: Vec<i64>,
 }
@@ -148,6 +150,7 @@ impl Cell {
         self.mix = plan.feeds.iter().map(|f| vec![0; f.source.events.len()]).collect();
         self.scratch.stamps = vec![i64::MIN; self.numbers.len()];
         self.scratch.planned = vec![0; plan.feeds.len()];
+        self.scratch.queues.0 = vec![Default::default(); self.state.hosts.len() * plan.feeds.len()];
         self.scratch.leads = plan.feeds.iter().enumerate().map(|(i, f)| f.collect.lead(plan.shared.seed, i)).collect();
         self.plan = Some(plan);
     }

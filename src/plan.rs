@@ -112,26 +112,12 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
         let c = knowledge.atlas_config(&config, hosts, start);
         atlas::build::build(&c, &knowledge.world, &knowledge.personas, library)
     };
-    let atlas = match build(hosts, &mut library) {
-        Ok(a) => a,
-        Err(e) => {
-            p.0.extend(e.0);
-            return Err(p);
-        }
-    };
-    let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
-    let policies = streams::policies(&config, knowledge, &atlas, &mut p);
-    let (Some(resolved), Some(policies)) = (resolved, policies) else { return Err(p) };
-    if !p.is_empty() {
-        return Err(p);
-    }
-    let scaled: Vec<bool> = config.streams.iter().map(|s| s.rate.is_some() && s.scale == Scale::Hosts).collect();
     let make = |atlas: atlas::Atlas,
                 library: crate::world::program::Library,
                 resolved: streams::Resolved,
-                policy_of: Vec<u8>| {
+                policies: streams::Sensing| {
         let shared = share(&config, knowledge, atlas, library, &resolved, extra, start);
-        streams::cell_plan(shared, resolved, policies.0.clone(), policy_of, knowledge, extra, start)
+        streams::cell_plan(shared, resolved, policies.0, policies.1, knowledge, extra, start)
     };
     let schedules: Vec<Option<Schedule>> =
         config.streams.iter().map(|s| s.rate.as_ref().map(|(shape, _)| Schedule::new(start, shape.clone()))).collect();
@@ -148,31 +134,45 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
         let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
         let policies = streams::policies(&config, knowledge, &atlas, &mut p);
         match (resolved, policies) {
-            (Some(r), Some(policies)) if p.is_empty() => Ok((atlas, r, policies.1)),
+            (Some(r), Some(policies)) if p.is_empty() => Ok((atlas, r, policies)),
             _ => Err(p),
         }
     };
-    // a large world is measured in the small: roles keep their shares. Where streams name hosts that a small one lacks,
-    // it is measured as it is
-    let mut measured = Measured::default();
-    if filled && hosts > HOSTS_MEASURED {
-        let mut library = library.clone();
-        if let Ok((small, resolved, policy_of)) = another(HOSTS_MEASURED, &mut library) {
-            measured.measure(&make(small, library, resolved, policy_of), &schedules, start, low);
-            measured.resize(atlas.hosts.len());
+    // a large world is measured in the small, while it is built: roles keep their shares. Where streams name hosts that a
+    // small one lacks, it is measured as it is
+    let small = || {
+        let mut library = knowledge.library.clone();
+        let (atlas, resolved, policies) = another(HOSTS_MEASURED, &mut library).ok()?;
+        let mut measured = Measured::default();
+        measured.measure(&make(atlas, library, resolved, policies), &schedules, start, low);
+        Some(measured)
+    };
+    let in_the_small = filled && hosts > HOSTS_MEASURED;
+    let (built, small) = rayon::join(|| another(hosts, &mut library), || if in_the_small { small() } else { None });
+    let (atlas, resolved, policies) = match built {
+        Ok(x) => x,
+        Err(e) => {
+            p.0.extend(e.0);
+            return Err(p);
         }
+    };
+    if !p.is_empty() {
+        return Err(p);
     }
+    let scaled: Vec<bool> = config.streams.iter().map(|s| s.rate.is_some() && s.scale == Scale::Hosts).collect();
+    let mut measured = small.unwrap_or_default();
     let mut of = resolved.of.clone();
-    let mut cells = make(atlas, library.clone(), resolved, policies.1);
+    let mut cells = make(atlas, library.clone(), resolved, policies);
     if filled && measured.bytes.is_empty() {
         measured.measure(&cells, &schedules, start, low);
     }
+    measured.resize(cells.shared.atlas.hosts.len());
     // without a number the population follows the rates: natural life is to be the larger part at busy hours
     if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
         hosts = measured.hosts_for(&schedules);
-        let (atlas, resolved, policy_of) = another(hosts, &mut library)?;
+        let (atlas, resolved, policies) = another(hosts, &mut library)?;
         of = resolved.of.clone();
-        cells = make(atlas, library, resolved, policy_of);
+        cells = make(atlas, library, resolved, policies);
         measured.resize(cells.shared.atlas.hosts.len());
     }
     for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {

@@ -92,10 +92,10 @@ fn boxed<S: Sink + 'static>(options: Option<S>) -> Option<Box<dyn Sink>> {
 }
 
 /// Adds services to those that a sink serves.
-pub type AddServices = Box<dyn FnOnce(Routes) -> Routes + Send>;
+pub type AddServices = Box<dyn FnOnce(Routes) -> Routes + Send + Sync>;
 
 /// A sink as configured: its options, and how to start it.
-pub trait Sink: Send + std::fmt::Debug {
+pub trait Sink: Send + Sync + std::fmt::Debug {
     /// What happens when it does not keep up, unless the configuration says otherwise.
     fn on_slow(&self) -> OnSlow {
         OnSlow::CatchUp

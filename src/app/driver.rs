@@ -100,10 +100,10 @@ impl Driver {
         let start = engine.now();
         let mut totals = (0u64, 0u64);
         let mut scheduled: Vec<_> = engine.schedules.iter().map(|s| s.as_ref().map(|s| s.cursor())).collect();
-        // building a world takes a moment: a live run does not begin by making up for it
-        if live {
-            let late = Span(watch.now().wall.0 - start.0);
-            pace.held(late.max_zero(), true);
+        // building a world took longer than was thought: a live run does not begin by making up for it
+        let late = Span(watch.now().wall.0 - start.0);
+        if live && late > Span::ZERO {
+            pace.held(late, true);
             pace = Pace::new(pace::Clock::From { from: start, speed: pace::Speed::Times(1.0) }, watch.now());
         }
         let mut truth_file = match &self.config.truth.file {

@@ -149,7 +149,10 @@ impl Cell {
                 let f = self.state.facts.get(i);
                 let event = feed.source.event(*e);
                 let late = match event.in_turn {
-                    true => queue_delay(event.write_after, id, feed_index, f.time),
+                    true => {
+                        let place = host as usize * plan.feeds.len() + feed_index;
+                        self.scratch.queues.delay(place, event.write_after, id, feed_index, f.time)
+                    }
                     false => delay(event.write_after, f.draw, e.0),
                 };
                 let mut write = f.time + late;
@@ -215,13 +218,35 @@ fn delay(d: Delay, draw: u64, event: u16) -> Span {
 /// How long a sensor's queue takes at an instant. It is read in bursts, so its delay swells and sinks from one knot to
 /// the next; it never sinks faster than time goes by: what happened first is written first.
 fn queue_delay(d: Delay, host: HostId, feed: usize, t: Time) -> Span {
-    let Delay::LogNormal { median, p99 } = d else { return delay(d, mix(host.0 as u64, t.0 as u64), feed as u16) };
-    let knots = p99.0.max(1) * 3 / 2;
-    let k = t.0.div_euclid(knots);
-    let at = |k: i64| {
-        let mut rng = Rng::of(host.0 as u64, mix(k as u64, feed as u64), purpose("queue"));
-        rng.lognormal(median.0 as f64, p99.0 as f64).min(knots as f64 * 0.95)
-    };
-    let (a, b) = (at(k), at(k + 1));
-    Span((a + (b - a) * (t.0.rem_euclid(knots) as f64 / knots as f64)) as i64)
+    Queues(vec![Knots::default()]).delay(0, d, host, feed, t)
+}
+
+/// What [`queue_delay`] found last for each host and feed: most records come soon after another.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Queues(pub Vec<Knots>);
+
+/// Two knots and the delays at them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Knots {
+    of: (Span, Span),
+    k: i64,
+    ends: (f64, f64),
+}
+
+impl Queues {
+    fn delay(&mut self, place: usize, d: Delay, host: HostId, feed: usize, t: Time) -> Span {
+        let Delay::LogNormal { median, p99 } = d else { return delay(d, mix(host.0 as u64, t.0 as u64), feed as u16) };
+        let apart = p99.0.max(1) * 3 / 2;
+        let k = t.0.div_euclid(apart);
+        let knots = &mut self.0[place];
+        if (knots.of, knots.k) != ((median, p99), k) {
+            let at = |k: i64| {
+                let mut rng = Rng::of(host.0 as u64, mix(k as u64, feed as u64), purpose("queue"));
+                rng.lognormal(median.0 as f64, p99.0 as f64).min(apart as f64 * 0.95)
+            };
+            *knots = Knots { of: (median, p99), k, ends: (at(k), at(k + 1)) };
+        }
+        let (a, b) = knots.ends;
+        Span((a + (b - a) * (t.0.rem_euclid(apart) as f64 / apart as f64)) as i64)
+    }
 }

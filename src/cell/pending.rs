@@ -43,13 +43,16 @@ pub struct Wheel {
     n: u64,
     len: usize,
     streams: usize,
+    /// Memory of slices that were taken: a slice keeps none, or each would come to hold as much as the largest burst took.
+    #[serde(skip)]
+    spare: Vec<Slot>,
 }
 
 impl Wheel {
     /// A wheel whose first slice is `slice`, with places for that many slices, for so many streams.
     pub fn new(slice: i64, near: usize, streams: usize) -> Wheel {
         let near = vec![Slot::default(); near.max(NEAR_MIN).next_power_of_two()];
-        Wheel { near, far: BTreeMap::new(), next: slice, n: 0, len: 0, streams }
+        Wheel { near, far: BTreeMap::new(), next: slice, n: 0, len: 0, streams, spare: vec![] }
     }
 
     fn place(&self, slice: i64) -> usize {
@@ -70,6 +73,11 @@ impl Wheel {
         } else {
             self.far.entry(slice).or_default()
         };
+        if slot.records.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *slot = spare;
+        }
         slot.records.push(p);
         slot.counts.resize(self.streams, 0);
         for s in streams {
@@ -82,8 +90,12 @@ impl Wheel {
     pub fn take(&mut self, slice: i64, into: &mut Vec<Pending>) {
         debug_assert!(slice >= self.next);
         let place = self.place(slice);
-        into.append(&mut self.near[place].records);
-        self.near[place].counts.clear();
+        let mut slot = std::mem::take(&mut self.near[place]);
+        into.append(&mut slot.records);
+        slot.counts.clear();
+        if slot.records.capacity() > 0 {
+            self.spare.push(slot);
+        }
         self.next = slice + 1;
         self.len -= into.len();
         // what comes into reach moves to its place, which is empty until then

@@ -40,6 +40,11 @@ pub struct Args {
     quiet: bool,
 }
 
+/// What building a world takes on a usual machine: any world's part, and each host's.
+const BUILDING_MS: i64 = 500;
+/// See [`BUILDING_MS`].
+const BUILDING_US_HOST: i64 = 60;
+
 /// How often the status block is drawn again.
 const REFRESH: Duration = Duration::from_millis(500);
 
@@ -61,7 +66,10 @@ impl Args {
         }
         let (config, knowledge) = self.common.load(&layers)?;
         let wall = app::wall();
-        let mut extra = Extra { now: Some(Time(wall)), run: run_id(wall), ..Extra::default() };
+        // a live run begins where the clock will be when its world stands
+        let hosts = config.world.hosts.unwrap_or_default() as i64;
+        let begins = Time(wall) + Span::ms(BUILDING_MS) + Span::us(BUILDING_US_HOST * hosts);
+        let mut extra = Extra { now: Some(begins), run: run_id(wall), ..Extra::default() };
         if let Some(dir) = &config.state
             && let Some(saved) = Saved::load(dir)?
         {

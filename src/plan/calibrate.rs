@@ -113,12 +113,13 @@ impl Measured {
     /// Measures life in a plan's world, and once what fill costs.
     pub fn measure(&mut self, plan: &Plan, schedules: &[Option<Schedule>], start: Time, low: bool) {
         let at = natural::moments(&plan.shared.atlas, &plan.shared.zones, schedules, start);
-        let (life, cell) = natural::measure(plan, at.high);
-        self.at.high = life;
-        self.at.low = if low { natural::measure(plan, at.low).0 } else { self.at.high.clone() };
-        if let Some(mut cell) = cell.filter(|_| self.yields.all.is_empty()) {
-            self.yields = yields(plan, &mut cell);
-        }
+        let busy = || {
+            let (life, cell) = natural::measure(plan, at.high);
+            (life, cell.map(|mut cell| yields(plan, &mut cell)))
+        };
+        let ((high, costs), quiet) = rayon::join(busy, || low.then(|| natural::measure(plan, at.low).0));
+        self.at = Moments { low: quiet.unwrap_or_else(|| high.clone()), high };
+        self.yields = costs.unwrap_or_default();
         // streams that stood still have no mean size yet: what fill would make tells
         let of = |s: usize| [self.at.high.bytes[s], *self.yields.bytes.get(s).unwrap_or(&0.0)];
         self.bytes = (0..plan.streams.len()).map(|s| of(s).into_iter().find(|b| *b > 0.0).unwrap_or(0.0)).collect();

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cell::{Cell, Collect, DeliveryPlan, Feed, Plan, StreamPlan};
+use rayon::prelude::*;
+
+use crate::cell::{Cell, Collect, Counted, DeliveryPlan, Feed, Plan, StreamPlan};
 use crate::schedule::{Schedule, Shape};
 use crate::time::{Span, Time};
 use crate::world::atlas::Atlas;
@@ -167,19 +169,31 @@ fn live(plan: &Arc<Plan>, from: Time, to: Time, schedules: &[Option<Schedule>]) 
     };
     let mut events: Vec<Vec<u64>> = plan.feeds.iter().map(|f| vec![0; f.source.events.len()]).collect();
     let (mut records, mut bytes, mut fill) = (vec![0u64; streams], vec![0u64; streams], vec![0u64; streams]);
+    let lives: Vec<(Cell, Vec<Counted>)> = (0..atlas.cells.min(CELLS_MAX))
+        .into_par_iter()
+        .map(|index| {
+            let mut cell = Cell::new(plan.clone(), index, from);
+            let mut sums = vec![Counted::default(); streams];
+            for slice in from.slice()..to.slice() {
+                cell.run(slice, schedules);
+                cell.take_mail();
+                for (sum, c) in sums.iter_mut().zip(&cell.slice) {
+                    sum.records += c.records;
+                    sum.fill += c.fill;
+                    sum.bytes += c.bytes;
+                }
+            }
+            (cell, sums)
+        })
+        .collect();
     let (mut lived, mut awake) = (0usize, 0usize);
     let mut largest: Option<Cell> = None;
-    for index in 0..atlas.cells.min(CELLS_MAX) {
-        let mut cell = Cell::new(plan.clone(), index, from);
+    for (cell, sums) in lives {
         lived += cell.state.hosts.len();
-        for slice in from.slice()..to.slice() {
-            cell.run(slice, schedules);
-            cell.take_mail();
-            for s in 0..streams {
-                records[s] += cell.slice[s].records;
-                fill[s] += cell.slice[s].fill;
-                bytes[s] += cell.slice[s].bytes;
-            }
+        for (s, sum) in sums.iter().enumerate() {
+            records[s] += sum.records;
+            fill[s] += sum.fill;
+            bytes[s] += sum.bytes;
         }
         awake += cell.awake();
         for (all, of) in events.iter_mut().zip(&cell.mix) {

@@ -182,16 +182,21 @@ fn warnings(config: &Config) -> Vec<String> {
     w
 }
 
+/// What a rate needs to be, against what comes of itself: it comes in bursts, and fill can only add to it.
+const ROOM: f64 = 1.05;
+
 /// A rate that natural life or shared fill alone exceeds is refused, unless it is wanted so.
 pub(super) fn check_rates(config: &Config, balance: &[Balance], p: &mut Problems) {
     for (s, b) in config.streams.iter().zip(balance) {
         let Some((_, node)) = s.rate.as_ref().filter(|_| !s.unnatural) else { continue };
         let least = b.natural + b.shared;
-        if least > b.asked * 1.02 {
-            let what = if b.natural > b.asked {
-                "its hosts alone make"
-            } else {
-                "its hosts and the fill of other streams make"
+        if least * ROOM > b.asked {
+            let what = match (b.natural > b.asked, least > b.asked) {
+                (true, _) => "its hosts alone make",
+                (false, true) => "its hosts and the fill of other streams make",
+                (false, false) => {
+                    "its hosts and the fill of other streams leave too little room in some seconds: on average they make"
+                }
             };
             p.at(
                 node,
@@ -204,7 +209,7 @@ pub(super) fn check_rates(config: &Config, balance: &[Balance], p: &mut Problems
             )
             .help(format!(
                 "a rate of {}/s would do, or fewer hosts, or `unnatural: true`",
-                figure((least * 1.05).ceil())
+                figure((least * ROOM).ceil())
             ));
         }
     }

@@ -216,13 +216,11 @@ fn delivery(
     Some(DeliveryPlan { writer, key, records_max, truth_all, labels: d.inline_truth })
 }
 
+/// Sensor policies, and which of them each host has.
+pub(super) type Sensing = (Vec<Arc<SensorPolicy>>, Vec<u8>);
+
 /// Sensor policies and which host has which.
-pub(super) fn policies(
-    config: &Config,
-    knowledge: &Knowledge,
-    atlas: &Atlas,
-    p: &mut Problems,
-) -> Option<(Vec<Arc<SensorPolicy>>, Vec<u8>)> {
+pub(super) fn policies(config: &Config, knowledge: &Knowledge, atlas: &Atlas, p: &mut Problems) -> Option<Sensing> {
     let before = p.0.len();
     let find = |name: &config::Name, p: &mut Problems| {
         let found = knowledge.policies.get(&name.text);

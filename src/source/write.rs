@@ -21,13 +21,12 @@ pub struct Names<'a> {
 pub fn run<V: View, P: Policy>(program: &Program, names: Names<'_>, view: &V, policy: &P, out: &mut Vec<u8>) {
     let mut slots = [(0u32, 0u32); SLOTS_MAX];
     let ops = program.ops.as_slice();
-    let lit = |at: u32, len: u32| &program.literals[at as usize..(at + len) as usize];
     let mut pc = 0;
     out.reserve(program.size);
     while let Some(op) = ops.get(pc) {
         pc += 1;
         match *op {
-            Op::Lit { at, len } => out.extend_from_slice(lit(at, len)),
+            Op::Lit { at, len } => literal(&program.literals, at, len, out),
             Op::Put { quoted, slot, or, .. } | Op::Hashes { quoted, slot, or, .. } => {
                 let start = out.len();
                 if quoted {
@@ -44,7 +43,7 @@ pub fn run<V: View, P: Policy>(program: &Program, names: Names<'_>, view: &V, po
                     (false, or) => {
                         out.truncate(start);
                         match or {
-                            Or::Lit { at, len } => out.extend_from_slice(lit(at, len)),
+                            Or::Lit { at, len } => literal(&program.literals, at, len, out),
                             Or::To(to) => pc = to as usize,
                         }
                     }
@@ -87,6 +86,23 @@ pub fn run<V: View, P: Policy>(program: &Program, names: Names<'_>, view: &V, po
             }
             Op::Jump { to } => pc = to as usize,
         }
+    }
+}
+
+/// Bytes that [`literal`] copies at once; a program's literals end with as many that nobody names.
+pub(super) const CHUNK: usize = 32;
+
+/// Copies a literal. Most are short, and a call costs more than bytes too many that are cut off again.
+#[inline(always)]
+fn literal(literals: &[u8], at: u32, len: u32, out: &mut Vec<u8>) {
+    let (at, len) = (at as usize, len as usize);
+    match literals[at..].first_chunk::<CHUNK>() {
+        Some(chunk) if len <= CHUNK => {
+            let end = out.len() + len;
+            out.extend_from_slice(chunk);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(&literals[at..at + len]),
     }
 }
 

@@ -30,8 +30,10 @@ impl State {
                 if p.snap.key == key {
                     p.snap.start = time;
                 }
-                if p.parent.key == key {
-                    p.parent.start = time;
+            }
+            for k in &mut h.parents {
+                if k.parent.key == key {
+                    k.parent.start = time;
                 }
             }
             for k in facts {

@@ -8,7 +8,7 @@ use crate::world::atlas::{AccountId, BootSession, Evening, HostId};
 use crate::world::day::Presence;
 use crate::world::fact::Facts;
 use crate::world::host::{
-    EARLY, Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, Parent, Proc, SYSTEM_LUID, Session, Snap,
+    EARLY, Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, NO_PARENT, Parent, Proc, SYSTEM_LUID, Session, Snap,
 };
 use crate::world::state::{Handle, Shared, State, Tag};
 use crate::world::texts::{TextId, Texts};
@@ -82,14 +82,14 @@ impl State {
             });
             writeln!(out, "{line}")?;
             for p in h.procs.iter().filter(|p| p.alive) {
-                let s = &p.snap;
+                let (s, parent) = (&p.snap, h.parent(p));
                 let own = self.texts.get(s.path);
                 let image = self.image(s.image);
                 let account = self.atlas().account(s.account);
                 let line = serde_json::json!({
                     "type": "process", "host": &*a.fqdn, "pid": s.pid, "machine": a.machine_part, "second": second(s.start),
                     "key": s.key, "image": if own.is_empty() { &*image.path } else { own },
-                    "command_line": self.texts.get(s.command_line), "parent_pid": p.parent.pid, "parent_key": p.parent.key,
+                    "command_line": self.texts.get(s.command_line), "parent_pid": parent.pid, "parent_key": parent.key,
                     "user": &*account.name, "domain": &*account.domain, "sid": &*account.sid, "logon_id": s.luid,
                     "session": s.terminal, "integrity": format!("{:?}", s.level), "elevation": s.elevation.max(1),
                     "sha256": &*image.sha256,
@@ -300,7 +300,6 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         let start = base + Span((b.after.0 as f64 * jitter) as i64);
         let start = if i > 0 { Time(start.0.max(parent.snap.start.0 + 1_700_000)) } else { start };
         h.sequence += 1 + rng.below(3);
-        let line = atlas.boot_command_line(id, b, account);
         let owner_level = match (account.0 >= AccountId::FIRST, s.logon_type) {
             (true, 5) => Level::High,
             (true, _) => Level::Medium,
@@ -328,7 +327,10 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             image,
             start,
             key: (h.boot_id as u64) << 48 | h.sequence,
-            command_line: shared.habits.line(a.boot, i as u16).unwrap_or_else(|| texts.keep(&line)),
+            command_line: shared
+                .habits
+                .line(a.boot, i as u16)
+                .unwrap_or_else(|| texts.keep(&atlas.boot_command_line(id, b, account))),
             directory: TextId::fixed(0),
             path,
             account,
@@ -338,16 +340,10 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             level: if b.app_container { Level::Low } else { owner_level },
             elevation: if s.linked != 0 { 3 } else { 1 },
         };
-        let p = Proc {
+        let mut p = Proc {
             snap,
             program: b.program,
-            parent: Parent {
-                pid: parent.snap.pid,
-                image: parent.snap.image,
-                start: parent.snap.start,
-                key: parent.snap.key,
-                path: texts.retain(parent.snap.path),
-            },
+            parent: NO_PARENT,
             tag: 0,
             conhost: 0,
             console: false,
@@ -358,6 +354,13 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
                 && image < atlas.images.len() as u32
                 && (b.session != BootSession::Owner || h.owner.is_some()),
         };
+        if p.alive {
+            let (place, new) = h.adopt(Parent::of(&parent.snap));
+            p.parent = place;
+            if new {
+                texts.retain(parent.snap.path);
+            }
+        }
         h.procs.push(p);
         let slot = i as u16;
         let name = b.program;

@@ -62,6 +62,11 @@ pub struct Index {
     orders: Vec<[Vec<u16>; 2]>,
     /// Command lines of boot processes that are the same on every host, by boot image: indices into `fixed`.
     lines: Vec<Vec<Option<u32>>>,
+    /// Slots of a boot image's processes by program.
+    slots: Vec<BTreeMap<u16, Vec<u16>>>,
+    /// Call traces by kind and operating system, as the atlas has them: their texts among `fixed`, and whether they have frames
+    /// outside any module.
+    traces: Vec<Vec<Vec<(u32, bool)>>>,
     /// Texts that every cell shares.
     pub fixed: Arc<[crate::world::atlas::Text]>,
     /// See `explorer`.
@@ -226,13 +231,37 @@ impl Index {
                 lines.push(Some(i));
             }
             self.lines.push(lines);
+            let mut slots: BTreeMap<u16, Vec<u16>> = BTreeMap::new();
+            for (i, p) in b.processes.iter().enumerate() {
+                slots.entry(p.program).or_default().push(i as u16);
+            }
+            self.slots.push(slots);
         }
+        let mut trace = |t: &crate::world::atlas::Text| {
+            texts.push(t.clone());
+            (texts.len() as u32 - 1, t.contains("UNKNOWN("))
+        };
+        let mut of = |list: &Vec<crate::world::atlas::Text>| list.iter().map(&mut trace).collect();
+        self.traces = atlas.traces.iter().map(|t| t.by_os.iter().map(&mut of).collect()).collect();
         self.fixed = texts.into();
     }
 
     /// Slots of a boot image in the order they start.
     pub fn order(&self, boot: u16, session: bool) -> &[u16] {
         &self.orders[boot as usize][usize::from(session)]
+    }
+
+    /// Slots in which a boot image has a program.
+    pub fn slots(&self, boot: u16, program: u16) -> &[u16] {
+        self.slots[boot as usize].get(&program).map_or(&[], |s| s)
+    }
+
+    /// One of the call traces of a kind as a host's modules give them, and whether it has frames outside any module.
+    pub fn trace(&self, atlas: &Atlas, host: HostId, kind: u16, draw: u64) -> Option<(TextId, bool)> {
+        let kind = atlas.traces.binary_search_by_key(&kind, |t| t.name).ok()?;
+        let list = &self.traces[kind][atlas.host(host).os as usize];
+        let (text, outside) = list.get(draw as usize % list.len().max(1))?;
+        Some((TextId::fixed(*text), *outside))
     }
 
     /// The shared text of a boot process's command line, where it is the same everywhere.
@@ -420,13 +449,8 @@ impl State {
         let b = &shared.library.background[entry as usize];
         let slot = match b.by {
             Who::Image(program) => {
-                let h = &self.hosts[host as usize];
-                let n = h.procs.len();
-                let from = (seed >> 20) as usize % n;
-                (0..n)
-                    .map(|i| (from + i) % n)
-                    .find(|i| h.procs[*i].alive && h.procs[*i].program == program)
-                    .map(|i| i as u16)
+                let n = self.slots_of(host, program).count().max(1);
+                self.slots_of(host, program).nth((seed >> 20) as usize % n)
             }
             Who::Service(s) => self.service_slot(host, s),
             Who::Shell => self.shell_slot(host),

@@ -99,8 +99,8 @@ pub struct Proc {
     pub snap: Snap,
     /// Program (index into the library's names).
     pub program: u16,
-    /// Its parent when it started: pid, image, start, key.
-    pub parent: Parent,
+    /// Its parent when it started, among what the host keeps of parents; [`NO_PARENT`] for none.
+    pub parent: u16,
     /// Truth: which step's doing it is, 0 for none.
     pub tag: u32,
     /// Slot of the console host that serves it, plus one; 0 for none.
@@ -128,6 +128,29 @@ pub struct Parent {
     pub path: TextId,
 }
 
+impl Parent {
+    /// What is kept of a process.
+    pub fn of(s: &Snap) -> Parent {
+        Parent { pid: s.pid, image: s.image, start: s.start, key: s.key, path: s.path }
+    }
+    /// What is known of it when it is only remembered.
+    pub fn snap(&self) -> Snap {
+        Snap { pid: self.pid, image: self.image, start: self.start, key: self.key, path: self.path, ..Snap::default() }
+    }
+}
+
+/// See [`Proc::parent`].
+pub const NO_PARENT: u16 = u16::MAX;
+
+/// A parent with the living processes that it started. Most processes of a host have one of a few parents, so each is kept once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Who.
+    pub parent: Parent,
+    /// Living processes that it started; 0 marks a free place.
+    pub children: u16,
+}
+
 /// A process on a host, as long as it is the same one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProcRef {
@@ -150,6 +173,8 @@ pub struct Host {
     pub boot_id: u16,
     /// Running and gone processes; boot processes stand at the indices of their boot image.
     pub procs: Vec<Proc>,
+    /// What is kept of their parents.
+    pub parents: Vec<Kept>,
     /// Free slots of `procs`.
     pub free: Vec<u16>,
     /// Sessions; the first three are SYSTEM, LOCAL SERVICE and NETWORK SERVICE.
@@ -274,6 +299,33 @@ impl Host {
     pub fn by_pid(&self, pid: u32) -> Option<u16> {
         self.procs.iter().position(|p| p.alive && p.snap.pid == pid).map(|i| i as u16)
     }
+    /// The parent of a living process; nobody where it has none.
+    pub fn parent(&self, p: &Proc) -> Parent {
+        self.parents.get(p.parent as usize).filter(|_| p.alive).map_or_else(Parent::default, |k| k.parent)
+    }
+    /// Keeps a parent for one more process: its place, and whether it is new there.
+    pub fn adopt(&mut self, parent: Parent) -> (u16, bool) {
+        let known = self.parents.iter().position(|k| k.children > 0 && k.parent.key == parent.key);
+        let place = known.or_else(|| self.parents.iter().position(|k| k.children == 0)).unwrap_or(self.parents.len());
+        if place == self.parents.len() {
+            grow(&mut self.parents);
+            self.parents.push(Kept::default());
+        }
+        let k = &mut self.parents[place];
+        k.parent = parent;
+        k.children += 1;
+        (place as u16, known.is_none())
+    }
+    /// One process less of a parent; gives back the parent's path with the last one.
+    pub fn orphan(&mut self, place: u16) -> TextId {
+        match self.parents.get_mut(place as usize) {
+            Some(k) => {
+                k.children -= 1;
+                if k.children == 0 { k.parent.path } else { TextId::EMPTY }
+            }
+            None => TextId::EMPTY,
+        }
+    }
     /// Slots of the living processes of a session and of the one it is linked with, youngest first.
     pub fn of_session(&self, s: &Session) -> Vec<u16> {
         let of = |luid: u64| luid != 0 && (luid == s.luid || luid == s.linked);
@@ -293,6 +345,7 @@ impl Host {
                 i
             }
             None => {
+                grow(&mut self.procs);
                 self.procs.push(p);
                 self.procs.len() as u16 - 1
             }
@@ -306,6 +359,7 @@ impl Host {
                 i + 3
             }
             None => {
+                grow(&mut self.sessions);
                 self.sessions.push(s);
                 self.sessions.len() - 1
             }
@@ -340,6 +394,13 @@ impl Host {
     }
 }
 
+/// Makes room by a few places at a time: a host of many has no need to double what it holds.
+fn grow<T>(v: &mut Vec<T>) {
+    if v.len() == v.capacity() {
+        v.reserve_exact(8);
+    }
+}
+
 /// Process and thread ids come from one table: whether a number of it (an id over four) is a thread's on this host, so
 /// that no thread ever has the id of a process.
 pub fn is_thread(host: HostId, n: u32) -> bool {
@@ -349,6 +410,21 @@ pub fn is_thread(host: HostId, n: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parent_is_kept_as_long_as_a_child_lives() {
+        let mut h = Host::default();
+        let of = |key| Parent { key, pid: 4 * key as u32, ..Parent::default() };
+        let (a, new) = h.adopt(of(1));
+        assert_eq!((new, h.adopt(of(1))), (true, (a, false)));
+        let (b, _) = h.adopt(of(2));
+        assert_ne!(a, b);
+        h.orphan(a);
+        assert_eq!(h.parent(&Proc { parent: a, alive: true, ..Proc::default() }), of(1));
+        h.orphan(a);
+        assert_eq!(h.adopt(of(3)), (a, true), "its place is free");
+        assert_eq!(h.parent(&Proc { parent: NO_PARENT, alive: true, ..Proc::default() }), Parent::default());
+    }
 
     #[test]
     fn pids_are_multiples_of_four_and_never_alive_twice() {

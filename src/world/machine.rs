@@ -4,7 +4,7 @@ use crate::activity::{Field, Kind};
 use crate::time::Span;
 use crate::world::atlas::AccountId;
 use crate::world::fact::Val;
-use crate::world::host::{LOCAL_SERVICE_LUID, NETWORK_SERVICE_LUID, Proc, SYSTEM_LUID, Session, Snap};
+use crate::world::host::{LOCAL_SERVICE_LUID, NETWORK_SERVICE_LUID, NO_PARENT, Proc, SYSTEM_LUID, Session, Snap};
 use crate::world::life::{FOREVER, HELD, Turn};
 use crate::world::program::LogonResult;
 use crate::world::state::{Body, LogOn, State, Task, What};
@@ -96,6 +96,9 @@ impl State {
             for t in [p.snap.command_line, p.snap.directory, p.snap.path] {
                 texts.release(t);
             }
+        }
+        for k in h.parents.drain(..).filter(|k| k.children > 0) {
+            texts.release(k.parent.path);
         }
         h.procs.truncate(h.boot_slots as usize);
         h.free.clear();
@@ -204,7 +207,7 @@ impl State {
             elevation: 1,
             ..Snap::default()
         };
-        h.procs[0] = Proc { snap, program, alive: true, ..Proc::default() };
+        h.procs[0] = Proc { snap, program, parent: NO_PARENT, alive: true, ..Proc::default() };
         if self.wants(Kind::SystemBoot) {
             let i = self.fact(Kind::SystemBoot, host, now, &snap, 0);
             self.done(i);

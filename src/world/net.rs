@@ -90,8 +90,9 @@ impl State {
             let dest = if dest.is_empty() { None } else { Some(self.texts.keep(dest)) };
             let i = self.fact(Kind::NetworkConnect, host, time, &p.snap, tag);
             self.device(i);
+            let parent = self.parent(host, &p);
             let f = self.facts.get_mut(i);
-            f.parent = super::proc::parent_snap(&p.parent);
+            f.parent = parent;
             f.extra.push((Field::SourceIp, Val::Ip(my_ip)));
             f.extra.push((Field::SourcePort, Val::Uint(local as u64)));
             f.extra.push((Field::SourceDomain, Val::Text(source)));
@@ -162,8 +163,9 @@ impl State {
         let me = self.atlas().host(self.host_id(host)).ip;
         let i = self.fact(Kind::NetworkAccept, host, self.now, &p.snap, tag);
         self.device(i);
+        let parent = self.parent(host, &p);
         let f = self.facts.get_mut(i);
-        f.parent = super::proc::parent_snap(&p.parent);
+        f.parent = parent;
         f.extra.push((Field::SourceIp, Val::Ip(from)));
         f.extra.push((Field::SourcePort, Val::Uint(from_port as u64)));
         f.extra.push((Field::DestinationIp, Val::Ip(me)));
@@ -200,8 +202,9 @@ impl State {
         let i = self.fact(Kind::NameResolve, by.host, time, &p.snap, tag);
         let name = self.texts.keep(name);
         let answers = if answers.is_empty() { None } else { Some(self.texts.keep(&answers)) };
+        let parent = self.parent(by.host, &p);
         let f = self.facts.get_mut(i);
-        f.parent = super::proc::parent_snap(&p.parent);
+        f.parent = parent;
         f.extra.push((Field::DnsName, Val::Text(name)));
         // a name that does not exist; now and then nobody answered in time (ERROR_TIMEOUT)
         let failed = if f.draw >> 17 & 3 == 0 { 1460 } else { 9003 };

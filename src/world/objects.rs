@@ -101,8 +101,9 @@ impl State {
             Some(Val::Uint(pid)) => pid as u32,
             _ => 0,
         };
-        let client = self.hosts[t.host as usize].procs.iter().find(|p| p.alive && p.snap.pid == pid && pid > 4);
-        let client = client.map(|p| (p.snap, p.parent.pid));
+        let h = &self.hosts[t.host as usize];
+        let client = h.procs.iter().find(|p| p.alive && p.snap.pid == pid && pid > 4);
+        let client = client.map(|p| (p.snap, h.parent(p).pid));
         let path = client.map(|(s, _)| {
             let own = self.texts.get(s.path);
             if own.is_empty() { self.image(s.image).path.to_string() } else { own.to_owned() }

@@ -434,7 +434,7 @@ impl State {
             }
             Who::ParentOf(r) => self
                 .proc(regs[r as usize % REGS])
-                .and_then(|p| h.procs.iter().position(|q| q.alive && q.snap.key == p.parent.key))
+                .and_then(|p| h.procs.iter().position(|q| q.alive && q.snap.key == h.parent(p).key))
                 .map(|i| i as u16),
             Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
             Who::Image(name) => self.image_slot(host, name),
@@ -695,8 +695,9 @@ impl State {
             self.facts.get_mut(i).draw = draw;
         }
         let client = self.client(t, kind, &proc.snap);
+        let parent = self.parent(t.host, &proc);
         let f = self.facts.get_mut(i);
-        f.parent = super::proc::parent_snap(&proc.parent);
+        f.parent = parent;
         if let Some(client) = client {
             (f.subject, f.subject_luid) = client;
         }

@@ -45,7 +45,22 @@ impl State {
 
     /// Slot of the first process of a program.
     pub fn image_slot(&self, host: u32, program: u16) -> Option<u16> {
-        self.hosts[host as usize].procs.iter().position(|p| p.alive && p.program == program).map(|i| i as u16)
+        self.slots_of(host, program).next()
+    }
+
+    /// Slots of the living processes of a program: those of the boot image, then the others.
+    pub(super) fn slots_of(&self, host: u32, program: u16) -> impl Iterator<Item = u16> + '_ {
+        let h = &self.hosts[host as usize];
+        let boot = self.atlas().host(self.host_id(host)).boot;
+        let known = self.shared().habits.slots(boot, program).iter().copied();
+        let others = h.boot_slots..h.procs.len() as u16;
+        let lives = move |slot: &u16| h.procs.get(*slot as usize).is_some_and(|p| p.alive && p.program == program);
+        known.chain(others).filter(lives)
+    }
+
+    /// What is known of the parent of a living process.
+    pub(super) fn parent(&self, host: u32, p: &Proc) -> Snap {
+        self.hosts[host as usize].parent(p).snap()
     }
 
     /// Slot of the owner's shell.
@@ -248,16 +263,15 @@ impl State {
             elevation,
         };
         let shares_console = p.console && console;
+        let grand = h.parent(&p);
+        let (parent, new) = h.adopt(Parent::of(&p.snap));
+        if new {
+            self.texts.retain(p.snap.path);
+        }
         let proc = Proc {
             snap,
             program: s.program,
-            parent: Parent {
-                pid: p.snap.pid,
-                image: p.snap.image,
-                start: p.snap.start,
-                key: p.snap.key,
-                path: self.texts.retain(p.snap.path),
-            },
+            parent,
             tag: if s.tag != 0 { s.tag } else { p.tag },
             conhost: 0,
             console,
@@ -280,7 +294,7 @@ impl State {
         if self.wants(Kind::ProcessStart) {
             let i = self.fact(Kind::ProcessStart, host, now, &snap, tag);
             let f = self.facts.get_mut(i);
-            (f.parent, f.grand) = (p.snap, p.parent);
+            (f.parent, f.grand) = (p.snap, grand);
             self.done(i);
         }
         self.load_modules(host, &snap, &p.snap, tag);
@@ -346,8 +360,9 @@ impl State {
         let modules = self.image(p.snap.image).modules.len();
         let mut times = Loads::of(&p.snap);
         let mut until = (0..modules).map(|k| times.next(k)).last().unwrap_or(p.snap.start) + Span::us(100);
-        for (slot, c) in self.hosts[r.host as usize].procs.iter().enumerate() {
-            if c.alive && c.ending && c.parent.key == p.snap.key {
+        let h = &self.hosts[r.host as usize];
+        for (slot, c) in h.procs.iter().enumerate() {
+            if c.alive && c.ending && h.parent(c).key == p.snap.key {
                 let child = ProcRef { host: r.host, slot: slot as u16, key: c.snap.key };
                 until = until.max(self.busy_until(child, c) + Span::us(300));
             }
@@ -370,26 +385,29 @@ impl State {
         if p.conhost > 0 {
             let slot = p.conhost - 1;
             let c = self.proc_ref(r.host, slot);
-            let child = &self.hosts[r.host as usize].procs[slot as usize];
-            if child.alive && child.parent.key == p.snap.key {
+            let h = &self.hosts[r.host as usize];
+            let child = &h.procs[slot as usize];
+            if child.alive && h.parent(child).key == p.snap.key {
                 self.end_process(c, 0, time + Span::us(600 + (p.snap.key as i64 * 53) % 1_900));
             }
         }
+        let parent = self.parent(r.host, &p);
         if self.wants(Kind::ProcessEnd) {
             let i = self.fact(Kind::ProcessEnd, r.host, time, &p.snap, p.tag);
             let f = self.facts.get_mut(i);
             f.extra.push((Field::ProcExitCode, Val::Uint(code as u64)));
-            f.parent = parent_snap(&p.parent);
+            f.parent = parent;
             self.done(i);
         }
         let h = &mut self.hosts[r.host as usize];
         h.procs[r.slot as usize].alive = false;
         h.remember(p.snap.pid);
+        let parent = h.orphan(p.parent);
         // slots of the boot image keep their meaning: they are not given to others
         if r.slot >= h.boot_slots {
             h.free.push(r.slot);
         }
-        for t in [p.snap.command_line, p.snap.directory, p.snap.path, p.parent.path] {
+        for t in [p.snap.command_line, p.snap.directory, p.snap.path, parent] {
             self.texts.release(t);
         }
         self.close_behind(r.host, p.snap.luid, time);
@@ -403,22 +421,21 @@ impl State {
         let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
         let i =
             self.fact(Kind::ProcessAccess, by.host, time + Span::us(150), &p.snap, if tag != 0 { tag } else { p.tag });
+        let parent = self.parent(by.host, &p);
         let f = self.facts.get_mut(i);
-        f.target = q.snap;
-        f.parent = parent_snap(&p.parent);
+        (f.target, f.parent) = (q.snap, parent);
         f.extra.push((Field::AccessGranted, Val::Uint(granted as u64)));
         let draw = f.draw;
         let shared = self.shared().clone();
         let kind = trace.unwrap_or(shared.habits.generic_trace);
-        let texts = shared.atlas.call_traces(self.host_id(by.host), kind);
-        let text = texts.get((draw >> 7) as usize % texts.len().max(1));
-        if let Some(text) = text {
-            let id = match text.find("UNKNOWN(") {
-                Some(_) => {
-                    let text = own_memory(text, p.snap.key);
+        let host = self.host_id(by.host);
+        if let Some((text, outside)) = shared.habits.trace(&shared.atlas, host, kind, draw >> 7) {
+            let id = match outside {
+                true => {
+                    let text = own_memory(self.texts.get(text), p.snap.key);
                     self.texts.keep(&text)
                 }
-                None => self.texts.keep(text),
+                false => text,
             };
             self.facts.get_mut(i).extra.push((Field::AccessCallTrace, Val::Text(id)));
         }
@@ -439,8 +456,9 @@ impl State {
         let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
         self.access(by, target, 0x1f_ffff, None, tag, self.now);
         let i = self.fact(Kind::ProcessInject, t.host, self.now + Span::us(700), &p.snap, tag);
+        let parent = self.parent(t.host, &p);
         let f = self.facts.get_mut(i);
-        (f.target, f.parent) = (q.snap, parent_snap(&p.parent));
+        (f.target, f.parent) = (q.snap, parent);
         for (field, tpl) in [(Field::InjectFunction, function), (Field::InjectModule, module)] {
             if let Some(tpl) = tpl {
                 let text = self.filled(t, tpl);
@@ -494,9 +512,4 @@ fn own_memory(text: &str, key: u64) -> String {
         }
     }
     out
-}
-
-/// What is known of a parent that is only remembered.
-pub fn parent_snap(p: &Parent) -> Snap {
-    Snap { pid: p.pid, image: p.image, start: p.start, key: p.key, path: p.path, ..Snap::default() }
 }

@@ -596,6 +596,7 @@ impl State {
             size_of::<Host>()
                 + h.procs.capacity() * size_of::<crate::world::host::Proc>()
                 + h.sessions.capacity() * size_of::<crate::world::host::Session>()
+                + h.parents.capacity() * size_of::<crate::world::host::Kept>()
                 + h.free.capacity() * 2
         };
         self.hosts.iter().map(host).sum::<usize>()

@@ -238,6 +238,7 @@ impl Compiler {
                 _ => {}
             }
         }
+        self.program.literals.extend_from_slice(&[0; crate::source::write::CHUNK]);
         self.program.size = self.program.literals.len() + 40 * self.program.ops.len() + 64;
         self.program
     }

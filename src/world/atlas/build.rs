@@ -47,6 +47,7 @@ pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mu
     let mut hosts: Vec<Host> = hosts.into_iter().flatten().collect();
     let sites = hosts::sites(&plan, &mut hosts, config.seed);
     let services = boots::services(data, &people, names);
+    people.accounts.shrink_to_fit();
     let traces = traces::traces(data, oses.len(), &software, names);
     Ok(Atlas {
         seed: config.seed,

@@ -80,13 +80,6 @@ impl Atlas {
     pub fn service(&self, name: u16) -> Option<&Service> {
         self.services.binary_search_by_key(&name, |s| s.name).ok().map(|i| &self.services[i])
     }
-    /// Call traces of a kind as that host's modules give them; empty for an unknown kind.
-    pub fn call_traces(&self, host: HostId, name: u16) -> &[Text] {
-        match self.traces.binary_search_by_key(&name, |t| t.name) {
-            Ok(i) => &self.traces[i].by_os[self.host(host).os as usize],
-            Err(_) => &[],
-        }
-    }
     /// The full path of an image for an account that runs it.
     pub fn path_of<'a>(&'a self, image: &'a Image, account: AccountId) -> Cow<'a, str> {
         match image.path.strip_prefix("{profile}") {

@@ -14,6 +14,8 @@ use super::people::People;
 pub(super) struct Boots<'a> {
     data: &'a WorldData,
     sets: Vec<&'a BootSet>,
+    /// Whether a package, by its index, decides anything about a boot.
+    matters: Vec<bool>,
     known: BTreeMap<(usize, u16, Vec<u16>), u16>,
     pub boots: Vec<Boot>,
 }
@@ -22,7 +24,9 @@ impl<'a> Boots<'a> {
     pub(super) fn new(data: &'a WorldData) -> Boots<'a> {
         let mut sets: Vec<&BootSet> = data.boots.iter().collect();
         sets.sort_by_key(|s| (s.order, &s.id));
-        Boots { data, sets, known: BTreeMap::new(), boots: vec![] }
+        let decides = |id| sets.iter().any(|s| s.package.as_ref() == Some(id) || s.only.mentions(id));
+        let matters = data.packages.iter().map(|p| decides(&p.id)).collect();
+        Boots { data, sets, matters, known: BTreeMap::new(), boots: vec![] }
     }
 
     /// The boot image of a host: the sets that fit its system, role and packages.
@@ -34,11 +38,7 @@ impl<'a> Boots<'a> {
         people: &People<'_>,
         names: &mut Library,
     ) -> u16 {
-        let has = |p: &u16| {
-            let id = &self.data.packages[*p as usize].id;
-            self.sets.iter().any(|s| s.package.as_ref() == Some(id) || s.only.mentions(id))
-        };
-        let packages: Vec<u16> = installed.packages.iter().filter(|p| has(p)).copied().collect();
+        let packages: Vec<u16> = installed.packages.iter().filter(|p| self.matters[**p as usize]).copied().collect();
         let key = (plan.family(draft), draft.role, packages);
         if let Some(boot) = self.known.get(&key) {
             return *boot;

@@ -8,7 +8,7 @@ use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
 use crate::rng::{Rng, mix, purpose};
-use crate::world::atlas::data::{ModuleRow, OsData, Package, Program, Style, WorldData};
+use crate::world::atlas::data::{OsData, Package, Program, Style, WorldData};
 use crate::world::atlas::*;
 use crate::world::program::Library;
 
@@ -68,6 +68,8 @@ pub(super) struct Images<'a> {
     /// The same without the way over the version's text: every program loads the same few hundred rows.
     of_row: BTreeMap<(usize, u16, bool), Vec<(Box<str>, Option<ModuleId>)>>,
     hashes: BTreeMap<String, Hashes>,
+    /// Rows of modules by the package they belong to; the system's own under none.
+    rows: BTreeMap<Option<&'a str>, Vec<usize>>,
     share: Share,
 }
 
@@ -116,8 +118,12 @@ impl<'a> Images<'a> {
             of_module: BTreeMap::new(),
             of_row: BTreeMap::new(),
             hashes: BTreeMap::new(),
+            rows: BTreeMap::new(),
             share: Share::default(),
         };
+        for (i, m) in data.modules.iter().enumerate() {
+            images.rows.entry(m.package.as_deref()).or_default().push(i);
+        }
         for os in 0..images.levels.len() as u16 {
             let words = os_words(images.os(os));
             let mut table = BTreeMap::new();
@@ -126,17 +132,20 @@ impl<'a> Images<'a> {
                 table.extend(images.package(i, version, os, names));
             }
             images.bases.push(table.into_iter().collect());
-            let modules = images.modules_of(os, |m| m.package.is_none(), "");
+            let modules = images.modules_of(os, None, "");
             images.system_modules.push(modules);
         }
         images
     }
 
-    /// Modules of some rows as a servicing level has them, sorted by file name in lower case.
-    fn modules_of(&mut self, os: u16, which: impl Fn(&ModuleRow) -> bool, number: &str) -> Vec<ModuleId> {
-        let rows = self.data.modules.iter().enumerate().filter(|(_, m)| which(m));
+    /// Modules of a package, or the system's own, as a servicing level has them, sorted by file name in lower case.
+    fn modules_of(&mut self, os: u16, package: Option<&str>, number: &str) -> Vec<ModuleId> {
+        let rows = self.rows.get(&package).cloned().unwrap_or_default();
         let mut list: Vec<(String, ModuleId)> = rows
-            .filter_map(|(i, m)| Some((m.name.to_ascii_lowercase(), self.module_at(i, os, false, number)?)))
+            .into_iter()
+            .filter_map(|i| {
+                Some((self.data.modules[i].name.to_ascii_lowercase(), self.module_at(i, os, false, number)?))
+            })
             .collect();
         list.sort();
         list.into_iter().map(|(_, id)| id).collect()
@@ -401,7 +410,7 @@ impl<'a> Images<'a> {
                     extra.extend(self.package(*k as usize, *v as usize, draft.os, names));
                     let package = &self.data.packages[*k as usize];
                     let number = v.checked_sub(1).map_or("", |v| &*package.versions[v as usize].0);
-                    modules.extend(self.modules_of(draft.os, |m| m.package.as_ref() == Some(&package.id), number));
+                    modules.extend(self.modules_of(draft.os, Some(&package.id), number));
                 }
                 self.sets.push(Software { base: draft.os, extra: extra.into_iter().collect(), modules });
                 let set = self.sets.len() as u16 - 1;
