@@ -30,19 +30,26 @@ pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mu
     let forest = forest(config, data, &mut share);
     let oses = oses(data);
     let plan = hosts::sequence(config, data, &mut share)?;
-    let mut people = people::People::new(config, data, personas, &forest, &plan);
-    let mut software = images::Images::new(data, names);
+    // people need nothing of the software of their machines
+    let (mut software, (mut people, accounts)) = rayon::join(
+        || images::Images::new(data, names),
+        || {
+            let mut people = people::People::new(config, data, personas, &forest, &plan);
+            let of = |d: &hosts::Draft| (people.of_host(d, plan.id(d.index), &plan), people.machine());
+            let accounts: Vec<_> = plan.hosts.iter().map(of).collect();
+            (people, accounts)
+        },
+    );
     let mut boots = boots::Boots::new(data);
 
     let mut hosts: Vec<Option<Host>> = vec![None; plan.len()];
-    for draft in &plan.hosts {
+    for (draft, (owner, machine)) in plan.hosts.iter().zip(accounts) {
         let id = plan.id(draft.index);
-        let owner = people.of_host(draft, id, &plan);
         let persona = owner.and_then(|o| people.accounts[o.0 as usize].persona);
         let installed = software.of_host(config.seed, draft, persona.map(|p| &personas[p as usize].id), names);
         let boot = boots.of_host(draft, &plan, &installed, &people, names);
         hosts[id.0 as usize] =
-            Some(plan.host(config, draft, &forest, owner, people.machine(), &installed, boot, &mut share));
+            Some(plan.host(config, draft, &forest, owner, machine, &installed, boot, &mut share));
     }
     let mut hosts: Vec<Host> = hosts.into_iter().flatten().collect();
     let sites = hosts::sites(&plan, &mut hosts, config.seed);
