@@ -452,6 +452,10 @@ impl State {
     /// Plans something.
     pub fn at(&mut self, time: Time, what: What) {
         self.n += 1;
+        if self.queue.len() == self.queue.capacity() {
+            // thousands of hosts have tens of timers each: doubling would be dear
+            self.queue.reserve_exact(self.queue.len() / 8 + 64);
+        }
         self.queue.push(Reverse(Event { time: time.max(self.now), n: self.n, what }));
     }
 
