@@ -48,8 +48,7 @@ pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mu
         let persona = owner.and_then(|o| people.accounts[o.0 as usize].persona);
         let installed = software.of_host(config.seed, draft, persona.map(|p| &personas[p as usize].id), names);
         let boot = boots.of_host(draft, &plan, &installed, &people, names);
-        hosts[id.0 as usize] =
-            Some(plan.host(config, draft, &forest, owner, machine, &installed, boot, &mut share));
+        hosts[id.0 as usize] = Some(plan.host(config, draft, &forest, owner, machine, &installed, boot, &mut share));
     }
     let mut hosts: Vec<Host> = hosts.into_iter().flatten().collect();
     let sites = hosts::sites(&plan, &mut hosts, config.seed);
