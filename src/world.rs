@@ -21,6 +21,7 @@ mod play;
 pub mod power;
 mod proc;
 pub mod program;
+pub mod smb;
 pub mod state;
 mod text;
 pub mod texts;

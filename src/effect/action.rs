@@ -77,6 +77,8 @@ pub enum What {
     Ticket { service: Option<Template>, spn: Option<Template>, tgt: Option<Template>, rc4: bool },
     /// Logs on.
     Logon(Box<Logon>),
+    /// Something is done on a server in the client's SMB session.
+    Share { host: Template, account: Option<Template>, explicit: bool, then: Vec<Action> },
     /// Logs off.
     Logoff,
     /// Work of a service on another host.
@@ -129,6 +131,7 @@ const VERBS: &[&str] = &[
     "ticket",
     "logon",
     "logoff",
+    "share",
     "remote",
     "repeat",
     "chance",
@@ -371,6 +374,19 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
                 p.at(value, "a logon that fails can do nothing: drop `do` or `result`");
             }
             What::Logon(Box::new(logon))
+        }
+        "share" => {
+            let f = value.fields(p, "`share`")?;
+            common.read(&f, p);
+            let (host, account) = (take_text(&f, "host", p), take_text(&f, "account", p));
+            let explicit = flag(&f, "explicit", false, p);
+            let then = f.take("do").map(|n| actions(n, p)).unwrap_or_default();
+            f.finish(p);
+            let Some(host) = host else {
+                p.at(value, "`share` lacks `host`");
+                return None;
+            };
+            What::Share { host, account, explicit, then }
         }
         "logoff" => What::Logoff,
         "remote" => {

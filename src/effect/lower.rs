@@ -11,10 +11,11 @@ use super::template::{Format, Holes, Part, Randoms, Template, apply, clean, has_
 use super::value::{self, Wait};
 use super::{Effects, Notes};
 use crate::activity::{Field, Kind, Type};
+use crate::time::Span;
 use crate::world::net;
 use crate::world::program::{
-    AccountSel, Attr, Count, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, LogonResult, Op, Part as Role, Piece, REGS,
-    Reg, Script, ScriptId, Slot, Timed, Tpl, Who,
+    AccountSel, Attr, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId,
+    Slot, Timed, Tpl, Who,
 };
 use crate::yaml::{Node, Problems};
 
@@ -254,6 +255,16 @@ impl Unit<'_> {
                 }
             }
             What::Logon(l) => self.logon(f, l, after, out)?,
+            What::Share { host, account, explicit, then } => {
+                let Some(text) = self.text(f, host)? else { return Ok(()) };
+                let Some(host) = self.host_named(&text, host) else { return Ok(()) };
+                let account = match account {
+                    Some(t) => self.account_named(f, t)?.unwrap_or(AccountSel::Actor),
+                    None => f.account,
+                };
+                let script = self.away(f, AccountSel::Actor, then)?;
+                push(out, after, part, Op::Share { host, account, explicit: *explicit, script });
+            }
             What::Logoff => push(out, after, part, Op::Logoff),
             What::Remote { host, by, then } => {
                 let Some(host_text) = self.text(f, host)? else { return Ok(()) };
@@ -458,63 +469,27 @@ impl Unit<'_> {
             }
             _ => (kind, args),
         };
-        let writes = matches!(kind, Kind::FileCreate | Kind::FileModify | Kind::FileDelete | Kind::FileRename);
-        let unc = path.strip_prefix(r"\\").filter(|p| writes && !p.starts_with(['.', '?'])).map(str::to_owned);
-        if let Some(unc) = unc {
-            let (host, rest) = unc.split_once('\\').unwrap_or((&unc, ""));
-            let (share, file) = rest.split_once('\\').unwrap_or((rest, ""));
+        let old = args.iter().find(|(k, _)| *k == Field::FileOldPath).map(|(_, p)| p.clone()).unwrap_or_default();
+        if kind == Kind::FileRename && unc(&path).is_some() != unc(&old).is_some() {
+            // what moves to another machine is copied and deleted
+            let one = |p: String| vec![(Field::FilePath, p)];
+            self.emit(f, by, Kind::FileRead, one(old.clone()), after, out);
+            self.emit(f, by, Kind::FileCreate, one(path), after, out);
+            return self.emit(f, by, Kind::FileDelete, one(old), after, out);
+        }
+        if let Some((host, share, file)) = unc(&path)
+            && let Some(mask) = share_mask(kind)
+        {
             match self.host_of(host) {
                 Some(HostSel::Here) => {}
                 Some(to) => {
-                    let local = local_path(share, file);
-                    let tpl = |t: &str| self.holes.tpl(t);
-                    let place = vec![
-                        (Field::ShareName, tpl(&format!(r"\\*\{share}"))),
-                        (Field::SharePath, tpl(&format!(r"\??\{}", local_path(share, "")))),
-                    ];
-                    let mut there: Vec<(Field, Tpl)> = vec![(Field::FilePath, tpl(&local))];
-                    for (k, v) in args.iter().filter(|(k, _)| *k != Field::FilePath) {
-                        let v = if *k == Field::FileOldPath {
-                            local_path(share, super::template::file_name(v))
-                        } else {
-                            v.clone()
-                        };
-                        there.push((*k, tpl(&v)));
-                    }
-                    let part = if f.part == Role::Direct { Role::Effect } else { f.part };
-                    let emit = |kind, args| Timed {
-                        after: value::ms(1, 8),
-                        part,
-                        op: Op::Emit { by: Who::System, kind, args },
-                    };
-                    let script = vec![emit(Kind::ShareAccess, place), emit(kind, there)];
-                    let then = Some(self.library.script(script));
-                    let (bytes_out, bytes_in) = (
-                        Count::LogNormal { median: 60_000.0, p99: 4e6 },
-                        Count::LogNormal { median: 4000.0, p99: 60_000.0 },
+                    let script = self.on_share(f, kind, share, file, mask, &args);
+                    push(
+                        out,
+                        after,
+                        f.part,
+                        Op::Share { host: to, account: AccountSel::Actor, explicit: false, script },
                     );
-                    let op = Op::Connect {
-                        by: Who::System,
-                        to: Dest::Host(to),
-                        port: 445,
-                        udp: false,
-                        bytes_out,
-                        bytes_in,
-                        server: Some(Who::System),
-                    };
-                    push(out, after, f.part, op);
-                    let (account, logon_type) = (AccountSel::Actor, 3);
-                    let op = Op::Logon {
-                        host: to,
-                        account,
-                        logon_type,
-                        result: LogonResult::Ok,
-                        ntlm: false,
-                        explicit: false,
-                        hold: value::ms(9_000, 16_000),
-                        then,
-                    };
-                    push(out, value::ms(2, 12), f.part, op);
                     return;
                 }
                 // what is written to a machine that is none of ours is not seen here
@@ -526,6 +501,44 @@ impl Unit<'_> {
             args.push((Field::ClientPid, Tpl(vec![Piece::Slot(Slot::Pid(f.me), vec![])])));
         }
         push(out, after, f.part, Op::Emit { by, kind, args });
+    }
+
+    /// What a server does with a file of a share: it checks the access, and its System process writes.
+    fn on_share(
+        &mut self,
+        f: &Frame,
+        kind: Kind,
+        share: &str,
+        file: &str,
+        mask: u32,
+        args: &[(Field, String)],
+    ) -> ScriptId {
+        let tpl = |t: &str| self.holes.tpl(t);
+        let place = [
+            (Field::ShareName, tpl(&format!(r"\\*\{share}"))),
+            (Field::SharePath, tpl(&format!(r"\??\{}", local_path(share, "")))),
+        ];
+        let check = [(Field::ObjectRelative, tpl(file)), (Field::AccessMask, Tpl::lit(&mask.to_string()))];
+        let mut there: Vec<(Field, Tpl)> = vec![(Field::FilePath, tpl(&local_path(share, file)))];
+        for (k, v) in args.iter().filter(|(k, _)| *k != Field::FilePath) {
+            there.push((*k, tpl(&if *k == Field::FileOldPath { old_path(share, file, v) } else { v.clone() })));
+        }
+        let part = if f.part == Role::Direct { Role::Effect } else { f.part };
+        let emit = |kind, args| Timed {
+            after: Dur::Range(Span::us(150), Span::us(2_100)),
+            part,
+            op: Op::Emit { by: Who::System, kind, args },
+        };
+        let mut script = vec![
+            // a client asks there for the referrals of a share first
+            emit(Kind::ShareAccess, vec![(Field::ShareName, Tpl::lit(r"\\*\IPC$"))]),
+            emit(Kind::ShareAccess, place.to_vec()),
+            emit(Kind::ShareCheck, place.into_iter().chain(check).collect()),
+        ];
+        if kind != Kind::FileRead {
+            script.push(emit(kind, there));
+        }
+        self.library.script(script)
     }
 
     /// A registry key with its hive in short form, as sensors print it.
@@ -617,6 +630,35 @@ fn is_stream(path: &str) -> bool {
     name.split_once(':').is_some_and(|(file, stream)| {
         !file.is_empty() && !stream.is_empty() && !stream.starts_with(':') && !stream.contains("://")
     })
+}
+
+/// Host, share and file of a path on a share.
+fn unc(path: &str) -> Option<(&str, &str, &str)> {
+    let rest = path.strip_prefix(r"\\").filter(|p| !p.starts_with(['.', '?']))?;
+    let (host, rest) = rest.split_once('\\').unwrap_or((rest, ""));
+    let (share, file) = rest.split_once('\\').unwrap_or((rest, ""));
+    Some((host, share, file))
+}
+
+/// The rights that a client asks for on a share when it does something to a file (as recorded in 5145).
+fn share_mask(kind: Kind) -> Option<u32> {
+    match kind {
+        Kind::FileCreate | Kind::FileModify => Some(0x13_0197),
+        Kind::FileDelete | Kind::FileRename => Some(0x11_0080),
+        Kind::FileRead => Some(0x12_0089),
+        _ => None,
+    }
+}
+
+/// Where a file that is renamed on a share lay before.
+fn old_path(share: &str, file: &str, old: &str) -> String {
+    match unc(old) {
+        Some((_, from, old)) if from.eq_ignore_ascii_case(share) => local_path(share, old),
+        _ => {
+            let folder = file.rsplit_once('\\').map_or(String::new(), |(d, _)| format!("{d}\\"));
+            local_path(share, &format!("{folder}{}", super::template::file_name(old)))
+        }
+    }
 }
 
 /// Where a share's file lies on its host.

@@ -428,6 +428,7 @@ impl Unit<'_> {
                     path = format!("{base}\\{}", file_name(&source));
                 }
                 if verb == "copy" {
+                    self.read_share(f, &source, out);
                     self.file(f, Kind::FileCreate, &[(Field::FilePath, path)], out)?;
                 } else {
                     self.file(f, Kind::FileRename, &[(Field::FileOldPath, source), (Field::FilePath, path)], out)?;
@@ -436,6 +437,7 @@ impl Unit<'_> {
             ("copy", [from]) => {
                 let source = self.full_path(f, from);
                 let path = self.full_path(f, file_name(&source));
+                self.read_share(f, &source, out);
                 self.file(f, Kind::FileCreate, &[(Field::FilePath, path)], out)?;
             }
             ("ren" | "rename", [from, to]) => {
@@ -446,6 +448,13 @@ impl Unit<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A file on a share is read, which its server sees; what is read here nobody records.
+    fn read_share(&mut self, f: &Frame, path: &str, out: &mut Script) {
+        if path.starts_with(r"\\") {
+            self.emit(f, f.me, Kind::FileRead, vec![(Field::FilePath, path.to_owned())], ms(1, 6), out);
+        }
     }
 
     fn redirects(&mut self, f: &mut Frame, redirects: &[Redirect], out: &mut Script) -> Result<(), Split> {

@@ -465,6 +465,7 @@ impl Check<'_> {
                 What::Resolve { name, .. } => texts.push(name),
                 What::Ticket { service, spn, tgt, .. } => texts.extend([service, spn, tgt].into_iter().flatten()),
                 What::Logon(l) => texts.extend([&l.host, &l.account].into_iter().flatten()),
+                What::Share { host, account, .. } => texts.extend(account.iter().chain([host])),
                 What::Remote { host, by, .. } => texts.extend([host, by]),
                 What::Rewrite { ext, .. } => texts.push(ext),
                 What::Files { .. } => inner = true,
@@ -481,9 +482,11 @@ impl Check<'_> {
 pub fn children(what: &What) -> Vec<&[Action]> {
     match what {
         What::Logon(l) => vec![&l.then],
-        What::Remote { then, .. } | What::Repeat { then, .. } | What::Files { then, .. } | What::Fork(then) => {
-            vec![then]
-        }
+        What::Share { then, .. }
+        | What::Remote { then, .. }
+        | What::Repeat { then, .. }
+        | What::Files { then, .. }
+        | What::Fork(then) => vec![then],
         What::Chance { then, otherwise, .. } => vec![then, otherwise],
         What::Choose(arms) => arms.iter().map(|(_, l)| &**l).collect(),
         _ => vec![],

@@ -213,6 +213,13 @@ pub fn yields(library: &Library, script: ScriptId, times: f64, sum: &mut BTreeMa
                 add(if *result == LogonResult::Ok { Kind::LogonStart } else { Kind::LogonFail }, times);
                 inner.extend(then.map(|s| (s, times)));
             }
+            // about one of three is the first of its session
+            Op::Share { script, .. } => {
+                for kind in [Kind::NameResolve, Kind::NetworkConnect, Kind::LogonStart] {
+                    add(kind, times / 3.0);
+                }
+                inner.push((*script, times));
+            }
             Op::Logoff => add(Kind::LogonEnd, times),
             Op::Remote { script, .. } | Op::Fork { script } => inner.push((*script, times)),
             Op::Repeat { times: n, script, .. } | Op::Files { times: n, script, .. } => {

@@ -105,6 +105,12 @@ impl Left {
                     let kind = if *result == LogonResult::Ok { Kind::LogonStart } else { Kind::LogonFail };
                     self.all.push((kind, plain(&[("type", logon_type.to_string())])));
                 }
+                Op::Share { host, .. } => {
+                    let host = if *host == HostSel::Dc { "dc" } else { "?" };
+                    self.all.push((Kind::NameResolve, vec![]));
+                    self.all.push((Kind::NetworkConnect, plain(&[("host", host.into()), ("port", "445".into())])));
+                    self.all.push((Kind::LogonStart, plain(&[("type", "3".into())])));
+                }
                 _ => {}
             }
             for s in inner(&t.op) {
@@ -138,7 +144,11 @@ impl Left {
 pub fn inner(op: &Op) -> Vec<ScriptId> {
     match op {
         Op::Logon { then, .. } => then.iter().copied().collect(),
-        Op::Remote { script, .. } | Op::Repeat { script, .. } | Op::Fork { script } | Op::Files { script, .. } => {
+        Op::Share { script, .. }
+        | Op::Remote { script, .. }
+        | Op::Repeat { script, .. }
+        | Op::Fork { script }
+        | Op::Files { script, .. } => {
             vec![*script]
         }
         Op::Chance { then, otherwise, .. } => [Some(*then), *otherwise].into_iter().flatten().collect(),

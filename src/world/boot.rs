@@ -29,6 +29,8 @@ impl State {
             free_tasks: vec![],
             runs: Default::default(),
             named: Default::default(),
+            links: Default::default(),
+            served: Default::default(),
             tags: vec![Tag::default()],
             facts: Facts::default(),
             made: vec![],

@@ -197,6 +197,7 @@ impl State {
             tag: None,
             typed: None,
             caller: None,
+            link: 0,
         });
     }
 
@@ -339,6 +340,7 @@ impl State {
     /// Ends what was going on on a host; those who wait for it are told. What intruders do is theirs to end.
     pub(super) fn forget(&mut self, host: u32) {
         let id = self.host_id(host);
+        self.unlink(host);
         let mut dropped = vec![];
         for i in 0..self.tasks.len() {
             let Some(t) = self.tasks[i].as_ref().filter(|t| t.host == host && !t.inst.attack) else {

@@ -29,19 +29,7 @@ impl State {
     ) {
         let to = self.select(t, host);
         let here = self.host_id(t.host);
-        let account = match account {
-            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
-                Some(crate::world::instance::Bound::Account(a)) => *a,
-                Some(crate::world::instance::Bound::Host(h)) => self.atlas().host(*h).account,
-                _ => t.account,
-            },
-            other => self.account_on(to, other, t.account),
-        };
-        // SYSTEM and NETWORK SERVICE are the machine's account to other hosts
-        let account = match account {
-            AccountId::SYSTEM | AccountId::NETWORK_SERVICE if to != here => self.atlas().host(here).account,
-            other => other,
-        };
+        let account = self.logon_account(t, to, account);
         let mut rng = Rng::new(t.rng.u64());
         let play = then.map(|script| Play {
             inst: t.inst.clone(),
@@ -82,11 +70,31 @@ impl State {
             tag: self.tag_of(tag),
             typed: None,
             caller,
+            link: 0,
         });
     }
 
-    /// Sends a logon on its way: the domain controller sees its tickets first, then the host itself.
-    pub fn ask_logon(&mut self, mut l: LogOn) {
+    /// The account that a task's logon to a host is of.
+    pub(super) fn logon_account(&self, t: &Task, to: HostId, account: AccountSel) -> AccountId {
+        let here = self.host_id(t.host);
+        let account = match account {
+            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
+                Some(crate::world::instance::Bound::Account(a)) => *a,
+                Some(crate::world::instance::Bound::Host(h)) => self.atlas().host(*h).account,
+                _ => t.account,
+            },
+            other => self.account_on(to, other, t.account),
+        };
+        // SYSTEM and NETWORK SERVICE are the machine's account to other hosts
+        match account {
+            AccountId::SYSTEM | AccountId::NETWORK_SERVICE if to != here => self.atlas().host(here).account,
+            other => other,
+        }
+    }
+
+    /// Sends a logon on its way: the domain controller sees its tickets first, then the host itself. Returns when it is
+    /// there.
+    pub fn ask_logon(&mut self, mut l: LogOn) -> Time {
         let client = l.from.map_or(l.host, |(h, _)| h);
         // over the network SYSTEM is its machine
         if l.logon_type == 3 && matches!(l.account, AccountId::SYSTEM | AccountId::NETWORK_SERVICE) {
@@ -162,8 +170,9 @@ impl State {
             self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
             time = time.max(Time::of_slice(self.now.slice() + 2));
         }
-        let time = time + Span::us(rng.range(800, 9_000));
+        let time = (time + Span::us(rng.range(800, 9_000))).max(Time::of_slice(self.now.slice() + 1));
         self.send(l.host, time, Body::LogOn(l));
+        time
     }
 
     /// The actor's session asks its domain controller for a service ticket.
@@ -222,7 +231,7 @@ impl State {
     }
 
     /// Explicit credentials are used on the client (4648).
-    fn explicit(&mut self, t: &Task, to: HostId, account: AccountId, tag: u32) {
+    pub(super) fn explicit(&mut self, t: &Task, to: HostId, account: AccountId, tag: u32) {
         if !self.wants(Kind::LogonExplicit) {
             return;
         }
@@ -471,6 +480,9 @@ impl State {
             self.session_facts(host, &l, &style, &caller, &s, ip, port, &workstation, tag);
         }
         let user_luid = if pair { linked } else { luid };
+        if l.link != 0 {
+            self.serve(host, luid, l.link);
+        }
         let owner = self.atlas().host(l.host).owner == Some(l.account);
         match (l.then, l.logon_type) {
             (Some(p), _) => self.play(p, Some((user_luid, l.hold))),
@@ -675,6 +687,10 @@ impl State {
         let h = &self.hosts[host as usize];
         let Some(i) = h.session(luid).filter(|i| *i >= 3 && h.owner != Some(*i as u16)) else { return };
         let s = h.sessions[i];
+        // somebody uses it again: the end of that is waited for
+        if self.in_use(host, luid) {
+            return;
+        }
         // a logon of type 2 beside the person's own is `runas`
         let screen = person || matches!(s.logon_type, 10 | 11);
         let mine = h.of_session(&s);
@@ -717,6 +733,8 @@ impl State {
     fn close(&mut self, host: u32, i: usize) {
         let h = &mut self.hosts[host as usize];
         let s = std::mem::take(&mut h.sessions[i]);
+        self.served.remove(&(host, s.luid));
+        let h = &mut self.hosts[host as usize];
         if s.linked != 0
             && let Some(k) = h.session(s.linked)
         {

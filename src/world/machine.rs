@@ -103,6 +103,9 @@ impl State {
         h.procs.truncate(h.boot_slots as usize);
         h.free.clear();
         h.sessions.truncate(3);
+        self.links.retain(|k, _| k.0 != host);
+        self.served.retain(|(h, _), _| *h != host);
+        let h = &mut self.hosts[host as usize];
         (h.owner, h.locked, h.falling, h.asleep) = (None, false, false, false);
         // a number that a later boot hands out again must not end what is new
         self.queue.retain(|e| !matches!(e.0.what, What::LogOff(of, _) if of == host));
@@ -288,6 +291,7 @@ impl State {
             tag: None,
             typed: None,
             caller: None,
+            link: 0,
         }
     }
 

@@ -599,6 +599,14 @@ impl State {
             Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
                 self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
             }
+            Op::Share { host, account, explicit, script } => {
+                let (wait, again) = self.share_op(t, *host, *account, *explicit, *script, part, tag);
+                if let Some(frame) = t.frames.last_mut().filter(|_| again) {
+                    // the same once more, now that there is a connection
+                    (frame.pc, t.ready) = (frame.pc - 1, true);
+                }
+                return Next::Wait(wait);
+            }
             Op::Ticket { by, service, spn, bare, rc4 } => self.ticket(t, *by, *service, spn.as_ref(), *bare, *rc4, tag),
             Op::Logoff => self.log_off(t.host, t.luid, true),
             Op::Remote { host, by, script } => {
@@ -668,6 +676,9 @@ impl State {
             if let Who::Image(_) = by {
                 self.doer(t, by);
             }
+            return;
+        }
+        if kind == Kind::ShareAccess && self.connected(t, args) {
             return;
         }
         let by = self.doer(t, by);

@@ -352,6 +352,8 @@ pub enum Op {
     Ticket { by: Who, service: AccountSel, spn: Option<Tpl>, bare: bool, rc4: bool },
     /// The session that the task runs under logs off.
     Logoff,
+    /// Runs a script on another host in the SMB session that the actor has with it, which is opened when there is none.
+    Share { host: HostSel, account: AccountSel, explicit: bool, script: ScriptId },
     /// Runs a script on another host under a process there (a service's work on request); does not wait.
     Remote { host: HostSel, by: Who, script: ScriptId },
     /// Runs a script several times, one after another.

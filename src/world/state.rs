@@ -217,6 +217,10 @@ pub enum Body {
     Kerberos { dc: HostId, ask: KerberosAsk, tag: Option<Tag> },
     /// An account logs on to a host here.
     LogOn(LogOn),
+    /// A request over an SMB session; the logon is the one that opened it.
+    Share(LogOn),
+    /// A client lets go of an SMB session.
+    Unshare { host: HostId, link: u64 },
 }
 
 /// A step's play on one host.
@@ -300,6 +304,8 @@ pub struct LogOn {
     pub typed: Option<Box<str>>,
     /// Session of the process that asks the secondary logon service for another: account and LUID.
     pub caller: Option<(AccountId, u64)>,
+    /// The SMB session it opens, 0 for none.
+    pub link: u64,
 }
 
 /// A frame of a running task.
@@ -391,6 +397,10 @@ pub struct State {
     pub runs: BTreeMap<InstId, Run>,
     /// Processes that instances named, on hosts here: instance, name, host. A step played on several hosts names one on each.
     pub named: BTreeMap<(InstId, u16, u32), ProcRef>,
+    /// SMB sessions that hosts here have with servers.
+    pub links: BTreeMap<crate::world::smb::LinkKey, crate::world::smb::Link>,
+    /// SMB sessions that hosts here serve: host, logon id.
+    pub served: BTreeMap<(u32, u64), crate::world::smb::Served>,
     /// Truth of facts; 0 is none.
     pub tags: Vec<Tag>,
     /// Facts with records to be written.
@@ -529,6 +539,8 @@ impl State {
             }
             Body::Kerberos { dc, ask, tag } => self.kerberos(dc, ask, tag),
             Body::LogOn(l) => self.log_on(l),
+            Body::Share(l) => self.share(l),
+            Body::Unshare { host, link } => self.unshare(host, link),
         }
     }
 

@@ -217,6 +217,10 @@ fn action_value(name: &str) -> Value {
                 "hold": reference("duration"), "do": acts()}),
             &[],
         ),
+        "share" => with_common(
+            json!({"host": text(), "account": text(), "explicit": reference("flag"), "do": acts()}),
+            &["host"],
+        ),
         "logoff" => json!({"type": "null"}),
         "remote" => object(
             json!({"host": text(), "by": text(), "after": reference("wait"), "do": acts()}),

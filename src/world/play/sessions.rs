@@ -74,6 +74,7 @@ impl State {
             tag,
             typed: None,
             caller,
+            link: 0,
         });
     }
 
