@@ -215,7 +215,7 @@ kinds! {
     AccountDelete, "account.delete", "an account was deleted", ["name" => TargetName];
     AccountEnable, "account.enable", "an account was enabled", ["name" => TargetName];
     AccountDisable, "account.disable", "an account was disabled", ["name" => TargetName];
-    AccountLockout, "account.lockout", "an account was locked out", ["name" => TargetName];
+    AccountLockout, "account.lockout", "an account was locked out", ["name" => TargetName, "computer" => LogonWorkstation];
     AccountUnlock, "account.unlock", "an account was unlocked", ["name" => TargetName];
     AccountRename, "account.rename", "an account got another name", ["name" => TargetName, "to" => AccountNewName];
     PasswordReset, "password.reset", "a password was reset by another account", ["name" => TargetName];
@@ -231,7 +231,7 @@ kinds! {
     DirectoryChange, "directory.change", "an attribute of a directory object got or lost a value", ["object" => DirectoryDn, "class" => DirectoryClass, "attribute" => DirectoryAttribute, "syntax" => DirectorySyntax, "value" => DirectoryValue];
     DirectoryCreate, "directory.create", "a directory object was created", ["object" => DirectoryDn, "class" => DirectoryClass];
     DirectoryDelete, "directory.delete", "a directory object was deleted", ["object" => DirectoryDn, "class" => DirectoryClass];
-    CredentialRead, "credential.read", "stored credentials were read", ["name" => CredentialTarget];
+    CredentialRead, "credential.read", "stored credentials were read", ["name" => CredentialTarget, "type" => CredentialType, "count" => CredentialCount, "operation" => CredentialOperation, "status" => CredentialStatus];
     AuditChange, "audit.change", "the audit policy changed", ["subcategory" => PolicyGuid, "changes" => PolicyChanges];
     LogClear, "log.clear", "an event log was cleared", ["channel" => LogChannel];
     ScriptBlock, "script.block", "a script block was compiled", ["text" => ScriptText, "path" => ScriptPath];
@@ -558,9 +558,9 @@ fields! {
     DirectoryDeleted, "directory.deleted", Bool, "the value was deleted, not added";
     DirectoryCorrelation, "directory.correlation_id", Guid, "shared by the changes of one operation";
     CredentialTarget, "credential.target", Text, "name or filter of the credentials read";
-    CredentialType, "credential.type", Uint, "0 any, 1 generic, 2 domain password";
+    CredentialType, "credential.type", Uint, "0 any (default), 1 generic, 2 domain password";
     CredentialCount, "credential.count", Uint, "credentials returned";
-    CredentialOperation, "credential.operation", Uint, "message number of the operation (8099 read, 8100 enumerate)";
+    CredentialOperation, "credential.operation", Uint, "message number of the operation (8099 read, 8100 enumerate; default 8100)";
     CredentialStatus, "credential.status", Uint, "NTSTATUS, 0 for success";
     ClockOld, "clock.old", Time, "time before the change";
     ClockNew, "clock.new", Time, "time after the change";

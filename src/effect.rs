@@ -18,6 +18,8 @@ mod run;
 mod run_cmd;
 mod run_powershell;
 pub mod scope;
+mod service;
+mod share;
 pub mod template;
 pub mod value;
 pub mod yaml;

@@ -19,11 +19,12 @@ pub use habit::{personas, yields};
 
 use crate::effect::action::Shell;
 use crate::effect::lower::{Frame, Split, Unit};
-use crate::effect::scope::Scope;
+use crate::effect::scope::{Scope, Service};
 use crate::effect::template::{Holes, Template, clean};
 use crate::effect::value::NONE;
 use crate::effect::{Effects, Notes};
 use crate::technique::Techniques;
+use crate::world::atlas::data::{Place, ServiceRow};
 use crate::world::atlas::{Persona, WorldData};
 use crate::world::program::{AccountSel, Library, ScriptId};
 use crate::yaml::{Node, Problems};
@@ -65,8 +66,26 @@ impl Names {
                 .filter(|p| p.path.starts_with(r"C:\Users\Public"))
                 .map(|p| p.name.to_lowercase().into())
                 .collect(),
+            hosts: BTreeMap::new(),
+            services: world.services.iter().filter(|s| s.stops()).flat_map(service_names).collect(),
         }
     }
+}
+
+/// A service by its two names.
+fn service_names(s: &ServiceRow) -> [(String, Service); 2] {
+    let command = match s.command.contains(r"\svchost.exe") {
+        true => format!("{} -s {}", s.command, s.key),
+        false => s.command.to_string(),
+    };
+    let account = match s.account {
+        Place::System => Some(AccountSel::System),
+        Place::LocalService => Some(AccountSel::LocalService),
+        Place::NetworkService => Some(AccountSel::NetworkService),
+        _ => None,
+    };
+    let service = Service { key: s.key.clone(), command, account };
+    [(s.display.to_lowercase(), service.clone()), (s.key.to_lowercase(), service)]
 }
 
 /// Compiles all documents: scenarios, personas, habits, background. Documents of the world itself are left alone.
@@ -205,6 +224,7 @@ fn unit<'a>(
         wanted: vec![],
         printed: vec![],
         commands: 0,
+        starting: vec![],
     }
 }
 

@@ -66,7 +66,10 @@ fn shells_find_programs_and_make_files_as_windows_does() {
         (
             Shell::Cmd,
             "winrm quickconfig -q",
-            &[r#"cscript.exe [cscript  //nologo "C:\Windows\System32\winrm.vbs" quickconfig -q]"#],
+            &[
+                r#"cscript.exe [cscript  //nologo "C:\Windows\System32\winrm.vbs" quickconfig -q]"#,
+                r"svchost.exe [C:\Windows\System32\svchost.exe -k NetworkService -p -s WinRM]",
+            ],
         ),
         (
             Shell::PowerShell,
@@ -74,6 +77,7 @@ fn shells_find_programs_and_make_files_as_windows_does() {
             &[
                 r#"cmd.exe [C:\Windows\system32\cmd.exe /c ""C:\Windows\system32\winrm.cmd" quickconfig -q"]"#,
                 r#"cscript.exe [cscript  //nologo "C:\Windows\System32\winrm.vbs" quickconfig -q]"#,
+                r"svchost.exe [C:\Windows\System32\svchost.exe -k NetworkService -p -s WinRM]",
             ],
         ),
         (Shell::Cmd, r"cd C:\Temp & ours.exe -x", &[r"C:\Temp\ours.exe [ours.exe  -x]"]),

@@ -19,6 +19,8 @@ fn names() -> Names {
         traces: BTreeSet::new(),
         programs: BTreeSet::new(),
         brought: BTreeSet::new(),
+        services: Default::default(),
+        hosts: Default::default(),
     }
 }
 

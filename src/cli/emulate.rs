@@ -12,7 +12,8 @@ use crate::plan::{Extra, Knowledge, plan};
 use crate::scenario::{Names, compile_command};
 use crate::source::{Encoding, Platform};
 use crate::technique::{self, Techniques};
-use crate::time::Span;
+use crate::time::{Span, Time};
+use crate::world::atlas::build;
 use crate::world::program::{AccountSel, Bind, Count, Dur, HostSel, Scenario, Step, Who};
 use crate::yaml::{Problems, suggest};
 
@@ -72,7 +73,6 @@ impl Args {
         let mut knowledge = Knowledge::load(&self.data)?;
         let commands = self.commands()?;
         let tactic = self.tactic()?;
-        self.scenario(&mut knowledge, &commands, &tactic)?;
         let streams = self.streams(&knowledge)?;
         let layers = Layers {
             set: vec![
@@ -87,6 +87,7 @@ impl Args {
         }
         .or_generate();
         let config = Config::load(&layers)?;
+        self.scenario(&mut knowledge, &config, &commands, &tactic)?;
         let extra = Extra {
             scenarios: vec![ID.into()],
             quiet: true,
@@ -148,8 +149,11 @@ impl Args {
     }
 
     /// Makes a scenario of the commands: one step each.
-    fn scenario(&self, k: &mut Knowledge, commands: &[String], tactic: &str) -> Result<(), Problems> {
-        let names = Names::of(&k.world, &k.personas);
+    fn scenario(&self, k: &mut Knowledge, config: &Config, commands: &[String], tactic: &str) -> Result<(), Problems> {
+        let mut names = Names::of(&k.world, &k.personas);
+        // commands name hosts of this world
+        let world = k.atlas_config(config, HOSTS, Time(0));
+        names.meet(&build(&world, &k.world, &k.personas, &mut k.library.clone())?);
         let parent = match self.parent.to_ascii_lowercase() {
             p if p.contains('.') => p,
             p => p + ".exe",

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use super::action::{Action, Logon, Run, Shell, What, number_word};
 use super::condition::Facts;
 use super::scope::{self, Builtin, Names, RoleKind, Scope};
+use super::share::{share_mask, unc};
 use super::template::{Format, Holes, Part, Randoms, Template, apply, clean, has_hole};
 use super::value::{self, Wait};
 use super::{Effects, Notes};
 use crate::activity::{Field, Kind, Type};
-use crate::time::Span;
 use crate::world::net;
 use crate::world::program::{
     AccountSel, Attr, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId,
@@ -51,6 +51,8 @@ pub struct Unit<'a> {
     pub printed: Vec<String>,
     /// Commands played so far.
     pub commands: u32,
+    /// Services whose start is being compiled.
+    pub starting: Vec<u16>,
 }
 
 /// Commands inside commands that are followed.
@@ -205,6 +207,9 @@ impl Unit<'_> {
             }
             What::Emit(kind, args) => {
                 let Some(args) = self.args(f, *kind, args)? else { return Ok(()) };
+                if *kind == Kind::ServiceState {
+                    return self.service_state(f, by, args, after, &a.node, out);
+                }
                 self.emit(f, by, *kind, args, after, out);
             }
             What::Access { target, granted, trace } => {
@@ -503,44 +508,6 @@ impl Unit<'_> {
         push(out, after, f.part, Op::Emit { by, kind, args });
     }
 
-    /// What a server does with a file of a share: it checks the access, and its System process writes.
-    fn on_share(
-        &mut self,
-        f: &Frame,
-        kind: Kind,
-        share: &str,
-        file: &str,
-        mask: u32,
-        args: &[(Field, String)],
-    ) -> ScriptId {
-        let tpl = |t: &str| self.holes.tpl(t);
-        let place = [
-            (Field::ShareName, tpl(&format!(r"\\*\{share}"))),
-            (Field::SharePath, tpl(&format!(r"\??\{}", local_path(share, "")))),
-        ];
-        let check = [(Field::ObjectRelative, tpl(file)), (Field::AccessMask, Tpl::lit(&mask.to_string()))];
-        let mut there: Vec<(Field, Tpl)> = vec![(Field::FilePath, tpl(&local_path(share, file)))];
-        for (k, v) in args.iter().filter(|(k, _)| *k != Field::FilePath) {
-            there.push((*k, tpl(&if *k == Field::FileOldPath { old_path(share, file, v) } else { v.clone() })));
-        }
-        let part = if f.part == Role::Direct { Role::Effect } else { f.part };
-        let emit = |kind, args| Timed {
-            after: Dur::Range(Span::us(150), Span::us(2_100)),
-            part,
-            op: Op::Emit { by: Who::System, kind, args },
-        };
-        let mut script = vec![
-            // a client asks there for the referrals of a share first
-            emit(Kind::ShareAccess, vec![(Field::ShareName, Tpl::lit(r"\\*\IPC$"))]),
-            emit(Kind::ShareAccess, place.to_vec()),
-            emit(Kind::ShareCheck, place.into_iter().chain(check).collect()),
-        ];
-        if kind != Kind::FileRead {
-            script.push(emit(kind, there));
-        }
-        self.library.script(script)
-    }
-
     /// A registry key with its hive in short form, as sensors print it.
     pub fn registry_key(&mut self, key: &str) -> String {
         let key = key.trim().trim_matches('"');
@@ -630,45 +597,6 @@ fn is_stream(path: &str) -> bool {
     name.split_once(':').is_some_and(|(file, stream)| {
         !file.is_empty() && !stream.is_empty() && !stream.starts_with(':') && !stream.contains("://")
     })
-}
-
-/// Host, share and file of a path on a share.
-fn unc(path: &str) -> Option<(&str, &str, &str)> {
-    let rest = path.strip_prefix(r"\\").filter(|p| !p.starts_with(['.', '?']))?;
-    let (host, rest) = rest.split_once('\\').unwrap_or((rest, ""));
-    let (share, file) = rest.split_once('\\').unwrap_or((rest, ""));
-    Some((host, share, file))
-}
-
-/// The rights that a client asks for on a share when it does something to a file (as recorded in 5145).
-fn share_mask(kind: Kind) -> Option<u32> {
-    match kind {
-        Kind::FileCreate | Kind::FileModify => Some(0x13_0197),
-        Kind::FileDelete | Kind::FileRename => Some(0x11_0080),
-        Kind::FileRead => Some(0x12_0089),
-        _ => None,
-    }
-}
-
-/// Where a file that is renamed on a share lay before.
-fn old_path(share: &str, file: &str, old: &str) -> String {
-    match unc(old) {
-        Some((_, from, old)) if from.eq_ignore_ascii_case(share) => local_path(share, old),
-        _ => {
-            let folder = file.rsplit_once('\\').map_or(String::new(), |(d, _)| format!("{d}\\"));
-            local_path(share, &format!("{folder}{}", super::template::file_name(old)))
-        }
-    }
-}
-
-/// Where a share's file lies on its host.
-fn local_path(share: &str, file: &str) -> String {
-    let base = match &*share.to_ascii_uppercase() {
-        "ADMIN$" => r"C:\Windows".to_owned(),
-        s if s.len() == 2 && s.ends_with('$') => format!("{}:", &s[..1]),
-        _ => format!(r"D:\Shares\{share}"),
-    };
-    format!("{base}\\{file}")
 }
 
 /// Rest of a text after a prefix, upper and lower case alike.
@@ -933,6 +861,9 @@ impl Unit<'_> {
         }
         if let Some(i) = self.scope.role(t).filter(|i| self.scope.roles[*i as usize].kind == RoleKind::Host) {
             return Some(HostSel::Role(i));
+        }
+        if let Some(host) = self.names.hosts.get(net::authority(&lower)) {
+            return Some(HostSel::Host(*host));
         }
         // `{s.name}`, `{s.name}.corp.example`
         let (first, rest) = (t.chars().next()?, t.char_indices().nth(1).map_or("", |(i, _)| &t[i..]));

@@ -227,6 +227,7 @@ impl Unit<'_> {
             },
             reg,
             name,
+            service: None,
         };
         push(out, f.lead, f.part, Op::Spawn(Box::new(spawn)));
         let frame = Frame {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::action::Shell;
-use crate::world::program::{Attr, TimeFmt};
+use crate::world::atlas::{Atlas, HostId};
+use crate::world::program::{AccountSel, Attr, TimeFmt};
 use crate::yaml::suggest;
 
 /// Names that the world has: what scenarios may refer to beside their own.
@@ -22,6 +23,32 @@ pub struct Names {
     pub programs: BTreeSet<Arc<str>>,
     /// Those among them that are not installed: whoever uses one brings it to a place of his own.
     pub brought: BTreeSet<Arc<str>>,
+    /// Hosts by name in lower case, short and full, and by address, where the world is known already.
+    pub hosts: BTreeMap<String, HostId>,
+    /// Services with programs, by key and by display name in lower case.
+    pub services: BTreeMap<String, Service>,
+}
+
+impl Names {
+    /// Learns the names of a world's hosts: who types one means that host.
+    pub fn meet(&mut self, atlas: &Atlas) {
+        for (id, h) in (0..).map(HostId).zip(&atlas.hosts) {
+            for name in [h.name.to_lowercase(), h.fqdn.to_lowercase(), h.ip.to_string()] {
+                self.hosts.insert(name, id);
+            }
+        }
+    }
+}
+
+/// What is known of a service.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Key.
+    pub key: Arc<str>,
+    /// Command line of a process of its own.
+    pub command: String,
+    /// Account it runs as, where that is one of the system's.
+    pub account: Option<AccountSel>,
 }
 
 /// What a unit (a scenario, a habit, a background entry, a command) can refer to.

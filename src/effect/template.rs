@@ -59,6 +59,7 @@ const FORMATS: &[(&str, Format)] = &[
     ("file_name", Format::Run(Fmt::FileName)),
     ("dir_name", Format::Run(Fmt::DirName)),
     ("url", Format::Run(Fmt::Url)),
+    ("guid", Format::Run(Fmt::Guid)),
     ("program", Format::Program),
     ("arguments", Format::Arguments),
     ("stem", Format::Stem),

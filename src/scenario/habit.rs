@@ -213,6 +213,7 @@ pub fn yields(library: &Library, script: ScriptId, times: f64, sum: &mut BTreeMa
                 add(if *result == LogonResult::Ok { Kind::LogonStart } else { Kind::LogonFail }, times);
                 inner.extend(then.map(|s| (s, times)));
             }
+            Op::Service { start, fact, .. } => inner.extend(start.iter().chain([fact]).map(|s| (*s, times))),
             // about one of three is the first of its session
             Op::Share { script, .. } => {
                 for kind in [Kind::NameResolve, Kind::NetworkConnect, Kind::LogonStart] {

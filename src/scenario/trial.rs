@@ -144,6 +144,7 @@ impl Left {
 pub fn inner(op: &Op) -> Vec<ScriptId> {
     match op {
         Op::Logon { then, .. } => then.iter().copied().collect(),
+        Op::Service { start, fact, .. } => start.iter().chain([fact]).copied().collect(),
         Op::Share { script, .. }
         | Op::Remote { script, .. }
         | Op::Repeat { script, .. }

@@ -57,8 +57,27 @@ impl AccountId {
     pub const ANONYMOUS: AccountId = AccountId(6);
     /// Nobody: S-1-0-0, printed as `-`.
     pub const NOBODY: AccountId = AccountId(7);
-    /// First account that is not one of the above.
-    pub const FIRST: u32 = 8;
+    /// First account that is not one of the above, or of the window manager in a session of Remote Desktop.
+    pub const FIRST: u32 = 22;
+
+    /// Window Manager\DWM-2 and on: of a terminal session from 2 to 8.
+    pub const fn dwm(terminal: u8) -> AccountId {
+        AccountId(8 + (terminal as u32 - 2) % 7)
+    }
+    /// Font Driver Host\UMFD-2 and on.
+    pub const fn umfd(terminal: u8) -> AccountId {
+        AccountId(15 + (terminal as u32 - 2) % 7)
+    }
+    /// The terminal session that one of the console's own accounts is for; none for any other account.
+    pub const fn terminal(self) -> Option<u8> {
+        match self.0 {
+            4 => Some(0),
+            3 | 5 => Some(1),
+            8..=14 => Some((self.0 - 6) as u8),
+            15..=21 => Some((self.0 - 13) as u8),
+            _ => None,
+        }
+    }
 }
 
 /// What an account is.
@@ -353,6 +372,10 @@ pub struct BootProcess {
 pub struct Boot {
     /// Processes, parents first.
     pub processes: Vec<BootProcess>,
+    /// What a desktop beside the console's consists of; parents are counted on from those above.
+    pub remote: Vec<BootProcess>,
+    /// Programs of the system that run when somebody calls for them, and how they start then.
+    pub called: Vec<BootProcess>,
 }
 
 /// A persona's day.

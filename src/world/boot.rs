@@ -29,6 +29,7 @@ impl State {
             free_tasks: vec![],
             runs: Default::default(),
             named: Default::default(),
+            daemons: Default::default(),
             links: Default::default(),
             served: Default::default(),
             tags: vec![Tag::default()],
@@ -300,6 +301,8 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         let base = if b.session == BootSession::Owner { s.start } else { stand.booted };
         let jitter = 0.67 + 0.66 * rng.f64();
         let start = base + Span((b.after.0 as f64 * jitter) as i64);
+        // of a session that has just begun everything is there
+        let start = Time(start.0.min((now - Span::ms(2_000 - 8 * (i as i64).min(200))).0));
         let start = if i > 0 { Time(start.0.max(parent.snap.start.0 + 1_700_000)) } else { start };
         h.sequence += 1 + rng.below(3);
         let owner_level = match (account.0 >= AccountId::FIRST, s.logon_type) {

@@ -1,5 +1,6 @@
 //! One play of a scenario: who was cast, what was drawn, which steps are done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -64,6 +65,8 @@ pub struct Casting {
     pub by_persona: Vec<Vec<AccountId>>,
     /// Administrators of the domain.
     pub admins: Vec<AccountId>,
+    /// Persons who have an administrative account beside their own, and which.
+    pub own_admin: BTreeMap<AccountId, AccountId>,
     /// Service accounts with a service principal name.
     pub services: Vec<AccountId>,
 }
@@ -83,7 +86,12 @@ impl Casting {
             let id = AccountId(i as u32);
             match (a.kind, a.persona) {
                 (AccountKind::Person, Some(p)) => c.by_persona[p as usize].push(id),
-                (AccountKind::Admin, _) => c.admins.push(id),
+                (AccountKind::Admin, _) => {
+                    c.admins.push(id);
+                    if let Some(person) = a.host.and_then(|h| atlas.host(h).owner) {
+                        c.own_admin.insert(person, id);
+                    }
+                }
                 (AccountKind::Service, _) if !a.spn.is_empty() => c.services.push(id),
                 _ => {}
             }
@@ -125,7 +133,7 @@ pub fn bind(
         let chosen = choices.cast.iter().find(|(n, _)| n == name).map(|(_, v)| &**v);
         let bound = match given.get(i) {
             Some(b) => Some(b.clone()),
-            None => role(atlas, casting, &inst.roles, bind, chosen, &mut rng, ready),
+            None => role(atlas, casting, &inst.roles, s.attack, bind, chosen, &mut rng, ready),
         };
         let bound = bound.ok_or_else(|| format!("nobody can play role `{name}` of `{}`", s.id))?;
         inst.roles.push(bound);
@@ -191,6 +199,7 @@ fn role(
     atlas: &Atlas,
     casting: &Casting,
     roles: &[Bound],
+    attack: bool,
     bind: &Bind,
     chosen: Option<&str>,
     rng: &mut Rng,
@@ -243,13 +252,25 @@ fn role(
             all.truncate(n);
             if all.is_empty() { None } else { Some(Bound::Hosts(all.into_iter().map(|(_, _, h)| h).collect())) }
         }
-        Bind::UserOf(r) => atlas.host(host_of(*r)?).owner.map(Bound::Account),
+        // who works at a machine of nobody's is one of the administrators
+        Bind::UserOf(r) => {
+            let owner = atlas.host(host_of(*r)?).owner;
+            owner.or_else(|| pick(&casting.admins, rng)).map(Bound::Account)
+        }
         Bind::User { persona } => {
             let there = |a: AccountId| atlas.account(a).host.map_or(Ready::AtWork, ready);
             pick_best(&casting.by_persona[*persona as usize], rng, there).map(Bound::Account)
         }
         Bind::NewAccount { name } => Some(Bound::New(*name)),
-        Bind::DomainAdmin => pick(&casting.admins, rng).map(Bound::Account),
+        // people administer with their own second account; an intruder takes whose he finds
+        Bind::DomainAdmin => {
+            let own = |b: &Bound| match b {
+                Bound::Account(a) => casting.own_admin.get(a).copied(),
+                _ => None,
+            };
+            let own = roles.iter().find_map(own).filter(|_| !attack);
+            own.or_else(|| pick(&casting.admins, rng)).map(Bound::Account)
+        }
         Bind::ServiceAccount => pick(&casting.services, rng).map(Bound::Account),
         Bind::DcOf(r) => Some(Bound::Host(atlas.host(host_of(*r)?).dc)),
     }

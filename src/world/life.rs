@@ -198,6 +198,7 @@ impl State {
             typed: None,
             caller: None,
             link: 0,
+            terminal: 0,
         });
     }
 
@@ -401,6 +402,11 @@ impl State {
 
     /// Starts a process of the boot image in its own slot, unless it runs.
     pub(super) fn rise(&mut self, host: u32, slot: u16) -> Option<ProcRef> {
+        self.rise_for(host, slot, 0)
+    }
+
+    /// The same on somebody's request.
+    pub(super) fn rise_for(&mut self, host: u32, slot: u16, tag: u32) -> Option<ProcRef> {
         let shared = self.shared().clone();
         let id = self.host_id(host);
         let atlas = &shared.atlas;
@@ -424,8 +430,9 @@ impl State {
             account,
             luid,
             integrity: if b.app_container { Integrity::Low } else { Integrity::Inherit },
-            tag: 0,
+            tag,
             inst: InstId(0),
+            terminal: None,
         };
         let terminal = u8::from(!matches!(b.session, crate::world::atlas::BootSession::Service(_)));
         Some(self.spawn_in(host, &start, Some((slot, terminal))))

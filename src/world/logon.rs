@@ -71,6 +71,7 @@ impl State {
             typed: None,
             caller,
             link: 0,
+            terminal: 0,
         });
     }
 
@@ -401,6 +402,9 @@ impl State {
         if !self.hosts[host as usize].up() {
             return;
         }
+        if l.logon_type == 10 && l.terminal == 0 && l.result == LogonResult::Ok {
+            return self.open_screen(host, l);
+        }
         let tag = l.tag.map_or(0, |t| self.tag(t));
         let style = match l.caller.is_some() {
             true => Style::SECONDARY,
@@ -430,13 +434,9 @@ impl State {
         let own = account.kind == AccountKind::Machine && account.host == Some(l.host);
         let pair = admin && matches!(l.logon_type, 2 | 10 | 11) && account.kind != AccountKind::BuiltIn;
         let terminal = match l.logon_type {
-            2 if l.account == AccountId::UMFD_0 => 0,
-            2 | 7 | 11 => 1,
-            10 => {
-                2 + (self.hosts[host as usize].sessions.iter().filter(|s| s.logon_type == 10 && s.luid != 0).count()
-                    as u8)
-                    .min(8)
-            }
+            2 => l.account.terminal().unwrap_or(1),
+            7 | 11 => 1,
+            10 => l.terminal,
             _ => 0,
         };
         // a copy of the caller's own token, with other credentials for the network
@@ -484,6 +484,17 @@ impl State {
             self.serve(host, luid, l.link);
         }
         let owner = self.atlas().host(l.host).owner == Some(l.account);
+        // whoever sits down at a machine that is nobody's, or comes over Remote Desktop, gets a desktop
+        let person = l.account.0 >= AccountId::FIRST && l.caller.is_none();
+        let desktop =
+            l.logon_type == 10 || l.logon_type == 2 && person && !owner && self.hosts[host as usize].owner.is_none();
+        if desktop && let Some(i) = self.hosts[host as usize].session(user_luid) {
+            let s = self.hosts[host as usize].sessions[i];
+            if l.then.is_none() {
+                self.at(now + l.hold, What::LogOff(host, user_luid));
+            }
+            return self.open_desktop(host, &s, l.then.map(|p| (p, l.hold)));
+        }
         match (l.then, l.logon_type) {
             (Some(p), _) => self.play(p, Some((user_luid, l.hold))),
             (None, 7) if owner => {
@@ -693,7 +704,7 @@ impl State {
         }
         // a logon of type 2 beside the person's own is `runas`
         let screen = person || matches!(s.logon_type, 10 | 11);
-        let mine = h.of_session(&s);
+        let mine = if s.closing { h.of_session(&s) } else { self.of_desktop(host, &s) };
         // what an intruder works from at a screen is left open until he is done
         let named = |slot: &u16| {
             let key = h.procs[*slot as usize].snap.key;
@@ -709,6 +720,12 @@ impl State {
             return self.close(host, i);
         }
         self.hosts[host as usize].sessions[i].closing = true;
+        if s.logon_type == 10 && s.terminal > 1 {
+            // the accounts that draw its screen go as well
+            for x in self.hosts[host as usize].sessions.iter_mut() {
+                x.closing |= x.luid != 0 && x.account.0 < AccountId::FIRST && x.account.terminal() == Some(s.terminal);
+            }
+        }
         if screen && !s.closing {
             let mut rng = self.moment(host, "log off");
             let mut time = self.now + Span::ms(rng.range(80, 900));

@@ -103,6 +103,7 @@ impl State {
         h.procs.truncate(h.boot_slots as usize);
         h.free.clear();
         h.sessions.truncate(3);
+        self.daemons.retain(|(h, _), _| *h != host);
         self.links.retain(|k, _| k.0 != host);
         self.served.retain(|(h, _), _| *h != host);
         let h = &mut self.hosts[host as usize];
@@ -271,7 +272,7 @@ impl State {
 
     /// A service's or the console's own account gets its session.
     pub(super) fn service_logon(&mut self, host: u32, account: AccountId) {
-        let console = matches!(account, AccountId::DWM_1 | AccountId::UMFD_0 | AccountId::UMFD_1);
+        let console = account.terminal().is_some();
         let l = self.machine_logon(host, account, if console { 2 } else { 5 });
         self.log_on(l);
     }
@@ -292,6 +293,7 @@ impl State {
             typed: None,
             caller: None,
             link: 0,
+            terminal: 0,
         }
     }
 

@@ -185,6 +185,10 @@ impl State {
         let Some(p) = self.proc(by).copied() else { return };
         let plain = name.trim_end_matches('.');
         let atlas = self.atlas();
+        // the resolver puts the domain to the short name of a host
+        let own = self.shared().habits.host_by_name(plain).filter(|_| !plain.contains('.'));
+        let own = own.map(|h| atlas.host(h).fqdn.clone());
+        let (name, plain) = own.as_deref().map_or((name, plain), |n| (n, n));
         let ours = plain.len() > atlas.forest.dns.len()
             && plain.is_char_boundary(plain.len() - atlas.forest.dns.len())
             && plain[plain.len() - atlas.forest.dns.len()..].eq_ignore_ascii_case(&atlas.forest.dns);

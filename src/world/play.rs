@@ -15,8 +15,8 @@ use crate::world::instance::{self, Bound, Choices, InstId, Ready, Run, account_a
 use crate::world::logon::random_guid;
 use crate::world::net::{authority, loopback};
 use crate::world::program::{
-    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Integrity, Op, Part, Piece, REGS, ScenarioId, ScriptId,
-    Slot, TimeFmt, Timed, Tpl, Who,
+    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Integrity, Library, Op, Part, Piece, REGS, ScenarioId,
+    ScriptId, Slot, TimeFmt, Timed, Tpl, Who,
 };
 use crate::world::state::{Body, Frame, Play, State, Task, What};
 use crate::world::text::format;
@@ -53,6 +53,18 @@ impl Span {
     pub fn max_zero(self) -> Span {
         Span(self.0.max(0))
     }
+}
+
+/// Whether a script does nothing in an instance: what it would do is for other alternatives of a variable. Who does
+/// nothing needs no session for it.
+fn idle(library: &Library, script: ScriptId, inst: &instance::Inst) -> bool {
+    library.scripts[script.0 as usize].iter().all(|t| match &t.op {
+        Op::Switch { var, arms } => {
+            let arm = inst.choices.get(*var as usize).and_then(|c| arms.get(*c as usize));
+            arm.is_none_or(|arm| idle(library, *arm, inst))
+        }
+        _ => false,
+    })
 }
 
 enum Next {
@@ -107,7 +119,8 @@ impl State {
             };
             let step = &steps[i];
             let mut rng = Rng::of(inst.seed, i as u64, purpose("step"));
-            let plays = if rng.chance(step.chance as f64) { self.plays(&inst, i as u16, &mut rng) } else { vec![] };
+            let happens = rng.chance(step.chance as f64) && !idle(&shared.library, step.script, &inst);
+            let plays = if happens { self.plays(&inst, i as u16, &mut rng) } else { vec![] };
             let run = self.runs.get_mut(&id).expect("looked up above");
             run.open[i] = plays.len() as u32;
             run.last = i as u16;
@@ -222,7 +235,12 @@ impl State {
             AccountSel::NetworkService => AccountId::NETWORK_SERVICE,
             AccountSel::Owner => h.owner.unwrap_or(actor),
             AccountSel::Machine => h.account,
-            AccountSel::DomainAdmin => self.shared().casting.admins.first().copied().unwrap_or(actor),
+            AccountSel::DomainAdmin => {
+                let casting = &self.shared().casting;
+                let own = |a: &AccountId| casting.own_admin.get(a).copied();
+                let own = own(&actor).or_else(|| h.owner.as_ref().and_then(own));
+                own.or_else(|| casting.admins.first().copied()).unwrap_or(actor)
+            }
             AccountSel::Role(_) => actor,
         }
     }
@@ -300,11 +318,18 @@ impl State {
     /// would; on a host where nobody is logged on, somebody's commands come in by WMI.
     fn actor(&mut self, host: u32, p: &Play) -> ProcRef {
         let none = [ProcRef::default(); REGS];
+        // somebody's shell is that of his own desktop
+        if let Who::Shell = p.parent
+            && let Some(own) = self.shell_of(host, p.account)
+        {
+            return own;
+        }
         if let Some(found) = self.lookup(host, p.parent, p.inst.id, &none) {
             return found;
         }
         let person = p.account.0 >= AccountId::FIRST;
         match p.parent {
+            Who::Image(program) if let Some(usual) = self.usual(host, program) => usual,
             Who::Image(program) if person => {
                 let step = &self.library().scenarios[p.inst.scenario.0 as usize].steps[p.step as usize];
                 let integrity = if step.elevated { Integrity::High } else { Integrity::Inherit };
@@ -332,6 +357,12 @@ impl State {
         {
             return self.ensure(t.host, program, t.account, Integrity::Inherit, &t.inst);
         }
+        if let Who::Image(program) = who
+            && self.image_slot(t.host, program).is_none()
+            && let Some(usual) = self.usual(t.host, program)
+        {
+            return usual;
+        }
         self.find(t.host, who, t.inst.id, &t.regs)
     }
 
@@ -348,7 +379,8 @@ impl State {
         let id = self.host_id(host);
         let wmi = program == shared.habits.wmiprvse;
         let parent = if wmi { Who::Service(shared.habits.name("dcomlaunch")) } else { Who::Shell };
-        let parent = self.find(host, parent, InstId(0), &[ProcRef::default(); REGS]);
+        let own = self.shell_of(host, account).filter(|_| !wmi);
+        let parent = own.unwrap_or_else(|| self.find(host, parent, InstId(0), &[ProcRef::default(); REGS]));
         let Some(image) = shared.atlas.program(id, program) else { return parent };
         let path = shared.atlas.path_of(shared.atlas.image(image), account).into_owned();
         let snap = self.proc(parent).map_or(Snap::default(), |p| p.snap);
@@ -367,6 +399,7 @@ impl State {
                 integrity,
                 tag: 0,
                 inst: InstId(0),
+                terminal: None,
             },
         )
     }
@@ -606,6 +639,22 @@ impl State {
                     (frame.pc, t.ready) = (frame.pc - 1, true);
                 }
                 return Next::Wait(wait);
+            }
+            Op::Service { name, running, own, start, fact } => {
+                use super::service::Request;
+                let soon = Dur::Fixed(Span::ZERO);
+                match self.service_op(t, *name, *running, *own, *start, *fact, tag) {
+                    Request::Nothing => {}
+                    Request::Play(then, first) => {
+                        then.into_iter().chain(first).for_each(|s| self.push(t, s, 1, soon, None))
+                    }
+                    Request::Later(wait) => {
+                        if let Some(frame) = t.frames.last_mut() {
+                            (frame.pc, t.ready) = (frame.pc - 1, true);
+                        }
+                        return Next::Wait(wait);
+                    }
+                }
             }
             Op::Ticket { by, service, spn, bare, rc4 } => self.ticket(t, *by, *service, spn.as_ref(), *bare, *rc4, tag),
             Op::Logoff => self.log_off(t.host, t.luid, true),

@@ -53,6 +53,8 @@ impl State {
             }
             What::End(p, _) | What::Console(p) => (p.host, self.proc(*p).is_some_and(|p| p.tag != 0)),
             What::LogOff(host, _) => (*host, false),
+            What::Desk { host, desk, .. } => (*host, desk.tag != 0),
+            What::AtDesk { host, play, .. } => (*host, play.0.inst.attack),
             What::Habit(_) | What::Noise(_) | What::Mail(_) | What::Tick(..) | What::Timer(..) => return None,
             What::Turn(..) | What::Rise { .. } => return None,
         };

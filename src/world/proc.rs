@@ -33,16 +33,11 @@ pub struct Start<'a> {
     pub tag: u32,
     /// Whose tool it is when the atlas does not know the program.
     pub inst: InstId,
+    /// Terminal session, where it is another than the parent's or that of its logon.
+    pub terminal: Option<u8>,
 }
 
 impl State {
-    /// Slot of the process that hosts a service.
-    pub fn service_slot(&self, host: u32, service: u16) -> Option<u16> {
-        let boot = self.atlas().host(self.host_id(host)).boot;
-        let slot = self.shared().habits.service(boot, service)?;
-        self.hosts[host as usize].procs.get(slot as usize).filter(|p| p.alive).map(|_| slot)
-    }
-
     /// Slot of the first process of a program.
     pub fn image_slot(&self, host: u32, program: u16) -> Option<u16> {
         self.slots_of(host, program).next()
@@ -117,9 +112,13 @@ impl State {
             integrity: s.integrity,
             tag,
             inst: t.inst.id,
+            terminal: None,
         };
         let child = self.spawn(t.host, &start);
         t.regs[s.reg as usize % REGS] = child;
+        if let Some(service) = s.service {
+            self.serves(t.host, service, child);
+        }
         if let Some(n) = s.name {
             self.named.insert((t.inst.id, n, t.host), child);
         }
@@ -244,7 +243,7 @@ impl State {
             Some((slot, _)) if slot < EARLY => h.early_pid(slot),
             _ => h.new_pid(),
         };
-        if let Some((_, t)) = place {
+        if let Some(t) = place.map(|(_, t)| t).or(s.terminal) {
             terminal = t;
         }
         let snap = Snap {
@@ -321,6 +320,7 @@ impl State {
             integrity: Integrity::Inherit,
             tag: self.collateral(p.tag),
             inst: InstId(0),
+            terminal: None,
         };
         let c = self.spawn(of.host, &conhost);
         self.hosts[of.host as usize].procs[of.slot as usize].conhost = c.slot + 1;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::activity::{Field, Kind};
 use crate::time::Span;
+use crate::world::atlas::HostId;
 
 /// Index of a script in its [`Library`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -176,6 +177,8 @@ pub enum Fmt {
     DirName,
     /// Percent-encoding.
     Url,
+    /// A GUID that a text stands for: the same for the same text.
+    Guid,
     /// As a search along PATH finds it: `C:\Windows\system32` instead of `C:\Windows\System32`.
     ByPath,
 }
@@ -189,6 +192,8 @@ pub enum HostSel {
     Role(u16),
     /// The member of `each` this task plays.
     Each,
+    /// A host by its name.
+    Host(HostId),
     /// The domain controller that this host uses.
     Dc,
     /// The file server of this host's site.
@@ -286,6 +291,8 @@ pub struct Spawn {
     pub reg: Reg,
     /// Name for later steps (index into the scenario's names).
     pub name: Option<u16>,
+    /// Service that it is started for (index into [`Library::names`]).
+    pub service: Option<u16>,
 }
 
 /// Where a connection goes.
@@ -354,6 +361,9 @@ pub enum Op {
     Logoff,
     /// Runs a script on another host in the SMB session that the actor has with it, which is opened when there is none.
     Share { host: HostSel, account: AccountSel, explicit: bool, script: ScriptId },
+    /// A service is asked to run or to stop; nothing happens when it is in that state. `start` starts a process of its own
+    /// where boot has none for it, `fact` tells the state; `own`: it stops because it is idle, later if it is not.
+    Service { name: u16, running: bool, own: bool, start: Option<ScriptId>, fact: ScriptId },
     /// Runs a script on another host under a process there (a service's work on request); does not wait.
     Remote { host: HostSel, by: Who, script: ScriptId },
     /// Runs a script several times, one after another.

@@ -121,6 +121,7 @@ impl State {
             typed: None,
             caller: None,
             link: link.id,
+            terminal: 0,
         };
         let ready = match link.open {
             true => {

@@ -146,6 +146,10 @@ pub enum What {
     Noise(u32),
     /// A timer of a host's programs fires: host, entry of background.
     Tick(u32, u32),
+    /// The next process of a desktop beside the console's starts.
+    Desk { host: u32, desk: crate::world::desktop::Desk, at: u16, then: Option<Box<(Play, Span)>> },
+    /// Something is done at such a desktop: host, logon id, what and how long the session is held after it.
+    AtDesk { host: u32, luid: u64, play: Box<(Play, Span)> },
     /// Something from another cell or a delayed start.
     Mail(Box<Body>),
 }
@@ -306,6 +310,8 @@ pub struct LogOn {
     pub caller: Option<(AccountId, u64)>,
     /// The SMB session it opens, 0 for none.
     pub link: u64,
+    /// Terminal session of a logon over Remote Desktop whose screen is there, else 0.
+    pub terminal: u8,
 }
 
 /// A frame of a running task.
@@ -397,6 +403,8 @@ pub struct State {
     pub runs: BTreeMap<InstId, Run>,
     /// Processes that instances named, on hosts here: instance, name, host. A step played on several hosts names one on each.
     pub named: BTreeMap<(InstId, u16, u32), ProcRef>,
+    /// Services of hosts here that were started after boot: host, name.
+    pub daemons: BTreeMap<(u32, u16), crate::world::service::Daemon>,
     /// SMB sessions that hosts here have with servers.
     pub links: BTreeMap<crate::world::smb::LinkKey, crate::world::smb::Link>,
     /// SMB sessions that hosts here serve: host, logon id.
@@ -518,6 +526,8 @@ impl State {
                 What::Timer(host, habit) => self.timer(host, habit),
                 What::Turn(host, turn) => self.turn(host, turn),
                 What::Rise { host, boot, session, at } => self.rise_next(host, boot, session, at),
+                What::Desk { host, desk, at, then } => self.desk_next(host, desk, at, then),
+                What::AtDesk { host, luid, play } => self.at_desk(host, luid, *play),
                 What::Mail(body) => self.open_mail(*body),
             }
         }
@@ -668,6 +678,7 @@ impl State {
                 _ => here,
             },
             HostSel::Each => t.each.unwrap_or(here),
+            HostSel::Host(h) => h,
             HostSel::Dc => h.dc,
             HostSel::FileServer => h.file_server,
             HostSel::Any(role, n) => {

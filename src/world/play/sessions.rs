@@ -75,6 +75,7 @@ impl State {
             typed: None,
             caller,
             link: 0,
+            terminal: 0,
         });
     }
 

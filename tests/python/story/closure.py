@@ -269,7 +269,27 @@ def explained(r, c):
     if r.source == "security" and r.id in (4768, 4769, 4771, 4776):
         return True
     p = c.w.processes.get(r.who) if r.who else None
-    return p is not None and (p.host, p.parent) in c.since
+    if p is not None and (p.host, p.parent) in c.since:
+        return True
+    target = d.get("TargetProcessGuid") or d.get("TargetProcessGUID")
+    q = c.w.processes.get((r.host, guid(target)[2])) if target else None
+    # a service that was asked to start or stop
+    for one in (p, q):
+        parent = one and c.w.processes.get((one.host, one.parent))
+        if parent and parent.image and parent.image.lower().endswith("\\services.exe"):
+            return True
+    return screen(p, c) or screen(q, c)
+
+
+def screen(p, c):
+    """A part of the terminal session that the session manager made for a logon of the attack over Remote Desktop."""
+    while p is not None:
+        if p.image and p.image.lower().endswith("\\smss.exe"):
+            comes = (c.w.sessions.get(key) for key in c.sessions if key[0] == p.host)
+            if any(s is not None and s.type == 10 and s.start and p.start and 0 <= s.start - p.start < 20 for s in comes):
+                return True
+        p = c.w.processes.get((p.host, p.parent))
+    return False
 
 
 def touched(w, t, truth):

@@ -116,7 +116,8 @@ def logons(w, t):
                 t.equal("4769: user", k.d["TargetUserName"].split("@")[0].lower(), s.user.lower(), k)
                 t.equal("4769: service", k.d["ServiceName"].lower(), s.host.split(".")[0].lower() + "$", k)
                 t.check("4769: before 4624", k.t <= s.start + CLOCKS, lambda: f"{k}: {k.t - s.start:.1f} s after {r}")
-                if d["IpAddress"] not in ("-", "127.0.0.1", "::1"):
+                # for an interactive logon the machine itself asks, wherever its screen is
+                if d["IpAddress"] not in ("-", "127.0.0.1", "::1") and s.type != 10:
                     t.equal("4769: client", k.d["IpAddress"].replace("::ffff:", ""), d["IpAddress"], k)
         if "defender.logon" in w.sources:
             if t.check("join: 4624 with DeviceLogonEvents", len(rows[key]) == 1, lambda: f"{r}: {len(rows[key])} rows"):

@@ -48,7 +48,12 @@ impl<'a> Boots<'a> {
         words.extend(role.tags.iter().map(|t| &**t).chain([&*role.id]));
         words.extend(key.2.iter().map(|p| &*self.data.packages[*p as usize].id));
         let here = |s: &&&BootSet| s.only.holds(&words) && s.package.as_ref().is_none_or(|p| words.contains(&&**p));
-        let rows = self.sets.iter().filter(here).flat_map(|s| &s.rows).filter(|r| r.only.holds(&words));
+        let sets: Vec<&BootSet> = self.sets.iter().filter(here).copied().collect();
+        let rows_of = |wanted: fn(&BootSet) -> bool| {
+            let rows = sets.iter().filter(move |s| wanted(s)).flat_map(|s| &s.rows);
+            rows.filter(|r| r.only.holds(&words)).collect::<Vec<_>>()
+        };
+        let rows = rows_of(|s| !s.remote && !s.called);
         let mut boot = Boot::default();
         let mut places: BTreeMap<&str, u16> = BTreeMap::new();
         for row in rows {
@@ -59,6 +64,21 @@ impl<'a> Boots<'a> {
             if let Some(process) = self.process(row, parent, &words, people, names) {
                 places.insert(&row.name, index);
                 boot.processes.push(process);
+            }
+        }
+        for row in rows_of(|s| s.called) {
+            if let Some(parent) = places.get(&*row.parent)
+                && let Some(process) = self.process(row, *parent, &words, people, names)
+            {
+                boot.called.push(process);
+            }
+        }
+        for row in rows_of(|s| s.remote) {
+            let index = (boot.processes.len() + boot.remote.len()) as u16;
+            let Some(parent) = places.get(&*row.parent).copied() else { continue };
+            if let Some(process) = self.process(row, parent, &words, people, names) {
+                places.insert(&row.name, index);
+                boot.remote.push(process);
             }
         }
         self.boots.push(boot);

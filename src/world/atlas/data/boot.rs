@@ -86,6 +86,10 @@ pub struct BootSet {
     pub only: Only,
     /// Package it comes with.
     pub package: Option<Text>,
+    /// It runs in each session of Remote Desktop instead.
+    pub remote: bool,
+    /// Its programs start when they are called for.
+    pub called: bool,
     /// Processes, parents first.
     pub rows: Vec<BootRow>,
 }
@@ -96,9 +100,11 @@ impl BootSet {
         f.take("boot");
         let order = f.take("order").and_then(|n| n.number(p, "`order`")).unwrap_or(50);
         let only = known.only(f.take("only"), p);
+        let remote = f.take("remote").and_then(|n| n.boolean(p, "`remote`")).unwrap_or(false);
+        let called = f.take("called").and_then(|n| n.boolean(p, "`called`")).unwrap_or(false);
         let rows = f.need(p, "processes").map_or(vec![], |n| rows(n, known, p));
         f.finish(p);
-        Some(BootSet { id: id.into(), order, only, package: None, rows })
+        Some(BootSet { id: id.into(), order, only, package: None, remote, called, rows })
     }
     pub(super) fn of_package(id: &str, node: &Node, known: &Known, p: &mut Problems) -> BootSet {
         let rows = rows(node, known, p);
@@ -107,6 +113,8 @@ impl BootSet {
             order: 60,
             only: Only::default(),
             package: Some(id.into()),
+            remote: false,
+            called: false,
             rows,
         }
     }

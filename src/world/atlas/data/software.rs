@@ -154,8 +154,17 @@ pub struct ServiceRow {
     pub command: Text,
     /// Runs in each user's session.
     pub per_user: bool,
+    /// No administrator can stop it.
+    pub protected: bool,
     /// Where it exists.
     pub only: Only,
+}
+
+impl ServiceRow {
+    /// Whether its state follows what administrators ask for: no driver, no session's, not protected.
+    pub fn stops(&self) -> bool {
+        self.command.to_ascii_lowercase().contains(".exe") && !self.per_user && !self.protected
+    }
 }
 
 impl Common {
@@ -425,13 +434,15 @@ fn service_rows(rows: &Node, known: &Known, out: &mut Vec<ServiceRow>, p: &mut P
             account: super::Place::named(&cells[3]),
             command,
             per_user: false,
+            protected: false,
             only: Only::default(),
         };
         for word in cells.get(5).map_or("", |c| c).split_whitespace() {
             match (word, word.strip_prefix("only=")) {
                 ("per_user", _) => row.per_user = true,
+                ("protected", _) => row.protected = true,
                 (_, Some(list)) => row.only = conditions(node, list, known, p),
-                _ => p.unknown(node, "flag", word, ["per_user", "only="]),
+                _ => p.unknown(node, "flag", word, ["per_user", "protected", "only="]),
             }
         }
         put(out, row, |a, b| a.key == b.key);
