@@ -77,16 +77,15 @@ impl Args {
             extra.ids = saved.ids();
         }
         let planned = plan(config, &knowledge, &extra)?;
+        let content = knowledge.digest.clone();
+        // what a run needs of it is in its plan
+        drop(knowledge);
         for w in &planned.report.warnings {
             eprintln!("note: {w}");
         }
         let threads =
             planned.config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let options = app::Options {
-            threads,
-            limits: Limits { count: self.count, span: self.span },
-            content: knowledge.digest.clone(),
-        };
+        let options = app::Options { threads, limits: Limits { count: self.count, span: self.span }, content };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

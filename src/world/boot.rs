@@ -340,7 +340,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             path,
             account,
             luid: s.luid,
-            logon: s.start,
+            logon: h.second(a, s.start),
             terminal,
             level: if b.app_container { Level::Low } else { owner_level },
             elevation: if s.linked != 0 { 3 } else { 1 },

@@ -41,7 +41,7 @@ impl State {
             return None;
         }
         // the caller is the process of the task that started last, with its token's session
-        let own = t.regs.iter().filter(|r| r.host == t.host && r.key != 0).filter_map(|r| self.proc(*r));
+        let own = t.regs.iter().filter(|r| r.host == t.host).filter_map(|r| self.proc(*r));
         let caller = own.map(|p| p.snap).filter(|s| s.account.0 >= AccountId::FIRST).max_by_key(|s| s.key);
         Some(caller.map_or((self.token_of(t), t.luid), |s| (s.account, s.luid)))
     }

@@ -8,9 +8,9 @@ use crate::activity::Kind;
 use crate::rng::{Rng, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Atlas, HostId, ModuleId};
-use crate::world::host::{ProcRef, SYSTEM_LUID, Snap};
+use crate::world::host::{Regs, SYSTEM_LUID, Snap};
 use crate::world::instance::{Bound, Inst, InstId};
-use crate::world::program::{Holder, Library, Op, REGS, Rhythm, ScenarioId, ScriptId, Who};
+use crate::world::program::{Holder, Library, Op, Rhythm, ScenarioId, ScriptId, Who};
 use crate::world::state::{Body, Play, State, Task, What, mean_gap};
 use crate::world::texts::TextId;
 
@@ -458,15 +458,13 @@ impl State {
         };
         let Some(slot) = slot else { return false };
         let p = self.hosts[host as usize].procs[slot as usize];
-        let mut regs = [ProcRef::default(); REGS];
-        regs[0] = self.proc_ref(host, slot);
         let inst = shared.nobody.clone();
         let mut task = Task {
             inst,
             step: 0,
             host,
             each: None,
-            regs,
+            regs: Regs::of(self.proc_ref(host, slot)),
             account: p.snap.account,
             luid: p.snap.luid,
             seed,

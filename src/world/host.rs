@@ -82,8 +82,8 @@ pub struct Snap {
     pub account: AccountId,
     /// Its session.
     pub luid: u64,
-    /// When that began.
-    pub logon: Time,
+    /// When that began by the host's clock, in seconds since 1970: what products make of a logon needs no more.
+    pub logon: u32,
     /// Terminal session.
     pub terminal: u8,
     /// Integrity.
@@ -160,6 +160,46 @@ pub struct ProcRef {
     pub slot: u16,
     /// Key it must still have.
     pub key: u64,
+}
+
+/// Processes that a task holds, by register; the first is who acts. Most hold two or three, and thousands of tasks wait at
+/// once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Regs {
+    first: [ProcRef; 3],
+    more: Vec<ProcRef>,
+}
+
+impl Regs {
+    /// Only who acts.
+    pub fn of(actor: ProcRef) -> Regs {
+        Regs { first: [actor, ProcRef::default(), ProcRef::default()], more: vec![] }
+    }
+    /// What a register holds; nobody where nothing was put.
+    pub fn get(&self, r: u8) -> ProcRef {
+        let r = r as usize;
+        self.first.get(r).or_else(|| self.more.get(r - self.first.len())).copied().unwrap_or_default()
+    }
+    /// Puts a process into a register.
+    pub fn set(&mut self, r: u8, p: ProcRef) {
+        let r = r as usize;
+        match self.first.get_mut(r) {
+            Some(place) => *place = p,
+            None => {
+                let r = r - self.first.len();
+                self.more.resize(self.more.len().max(r + 1), ProcRef::default());
+                self.more[r] = p;
+            }
+        }
+    }
+    /// Who acts.
+    pub fn actor(&self) -> ProcRef {
+        self.first[0]
+    }
+    /// All that are held, who acts first.
+    pub fn iter(&self) -> impl Iterator<Item = &ProcRef> {
+        self.first.iter().chain(&self.more).filter(|r| r.key != 0)
+    }
 }
 
 /// What a host remembers.
@@ -365,6 +405,10 @@ impl Host {
             }
         }
     }
+    /// Second since 1970 of an instant by the host's clock: what GUIDs are made of.
+    pub fn second(&self, atlas: &crate::world::atlas::Host, t: Time) -> u32 {
+        self.clock(atlas, t).second() as u32
+    }
     /// What the host's clock shows at an instant.
     pub fn clock(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
         let since = (t.0 - self.booted.0) as i128 * atlas.clock_drift_ppb as i128 / 1_000_000_000;
@@ -410,6 +454,16 @@ pub fn is_thread(host: HostId, n: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn registers_hold_what_was_put() {
+        let p = |key| ProcRef { key, ..ProcRef::default() };
+        let mut r = Regs::of(p(1));
+        r.set(15, p(16));
+        r.set(2, p(3));
+        assert_eq!((r.get(0), r.get(1), r.get(2), r.get(9), r.get(15)), (p(1), p(0), p(3), p(0), p(16)));
+        assert_eq!(r.iter().map(|p| p.key).collect::<Vec<_>>(), [1, 3, 16]);
+    }
 
     #[test]
     fn a_parent_is_kept_as_long_as_a_child_lives() {

@@ -259,7 +259,13 @@ impl State {
         if !self.wants(kind) {
             return;
         }
-        let snap = Snap { account: s.account, luid: s.luid, logon: s.start, terminal: s.terminal, ..Snap::default() };
+        let snap = Snap {
+            account: s.account,
+            luid: s.luid,
+            logon: self.second(host, s.start),
+            terminal: s.terminal,
+            ..Snap::default()
+        };
         let i = self.fact(kind, host, time, &snap, s.tag);
         let f = self.facts.get_mut(i);
         f.account = s.account;

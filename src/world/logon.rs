@@ -56,7 +56,7 @@ impl State {
         let hold = super::play::draw(hold, &mut rng);
         // other credentials beside one's own session come from the secondary logon service
         let secondary = from.is_none() && (logon_type == 9 || logon_type == 2 && explicit);
-        let caller = self.proc(t.regs[0]).filter(|_| secondary).map(|p| (p.snap.account, p.snap.luid));
+        let caller = self.proc(t.regs.actor()).filter(|_| secondary).map(|p| (p.snap.account, p.snap.luid));
         self.ask_logon(LogOn {
             host: to,
             account,
@@ -236,7 +236,7 @@ impl State {
         if !self.wants(Kind::LogonExplicit) {
             return;
         }
-        let Some(p) = self.proc(t.regs[0]).copied() else { return };
+        let Some(p) = self.proc(t.regs.actor()).copied() else { return };
         let here = self.host_id(t.host) == to;
         let server = if here { "localhost".to_owned() } else { self.atlas().host(to).fqdn.to_string() };
         let id = self.texts.keep(&server);

@@ -206,7 +206,7 @@ impl State {
             key: h.new_key(),
             account: AccountId::SYSTEM,
             luid: SYSTEM_LUID,
-            logon: h.booted,
+            logon: h.second(shared.atlas.host(id), h.booted),
             level: crate::world::host::Level::System,
             elevation: 1,
             ..Snap::default()

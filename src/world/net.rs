@@ -7,8 +7,8 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::HostId;
 use crate::world::fact::Val;
-use crate::world::host::ProcRef;
-use crate::world::program::{Dest, REGS, Who};
+use crate::world::host::{ProcRef, Regs};
+use crate::world::program::{Dest, Who};
 use crate::world::state::{Body, State, Tag, Task};
 
 impl State {
@@ -158,7 +158,7 @@ impl State {
         }
         let tag = tag.map_or(0, |t| self.tag(t));
         let who = server.or_else(|| self.shared().habits.server(port, udp)).unwrap_or(Who::System);
-        let by = self.find(host, who, Default::default(), &[ProcRef::default(); REGS]);
+        let by = self.find(host, who, Default::default(), &Regs::default());
         let Some(p) = self.proc(by).copied() else { return };
         let me = self.atlas().host(self.host_id(host)).ip;
         let i = self.fact(Kind::NetworkAccept, host, self.now, &p.snap, tag);

@@ -10,13 +10,13 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, HostId, ModuleId};
 use crate::world::fact::Val;
-use crate::world::host::{ProcRef, Snap};
+use crate::world::host::{ProcRef, Regs, Snap};
 use crate::world::instance::{self, Bound, Choices, InstId, Ready, Run, account_attr, role_attr, task_seed};
 use crate::world::logon::random_guid;
 use crate::world::net::{authority, loopback};
 use crate::world::program::{
-    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Integrity, Library, Op, Part, Piece, REGS, ScenarioId,
-    ScriptId, Slot, TimeFmt, Timed, Tpl, Who,
+    AccountSel, Attr, Count, Dur, FILE_VAR, FilePlace, Fmt, Integrity, Library, Op, Part, Piece, ScenarioId, ScriptId,
+    Slot, TimeFmt, Timed, Tpl, Who,
 };
 use crate::world::state::{Body, Frame, Play, State, Task, What};
 use crate::world::text::format;
@@ -287,14 +287,12 @@ impl State {
             }
             None => self.session_for(host, p.account, &snap, &p.inst),
         };
-        let mut regs = [ProcRef::default(); REGS];
-        regs[0] = actor;
         let task = Task {
             inst: p.inst,
             step: p.step,
             host,
             each: p.each,
-            regs,
+            regs: Regs::of(actor),
             account,
             luid,
             seed: p.seed,
@@ -317,7 +315,7 @@ impl State {
     /// The process a play starts from. A program that is to start it and does not run is started first, as its user
     /// would; on a host where nobody is logged on, somebody's commands come in by WMI.
     fn actor(&mut self, host: u32, p: &Play) -> ProcRef {
-        let none = [ProcRef::default(); REGS];
+        let none = Regs::default();
         // somebody's shell is that of his own desktop
         if let Who::Shell = p.parent
             && let Some(own) = self.shell_of(host, p.account)
@@ -380,7 +378,7 @@ impl State {
         let wmi = program == shared.habits.wmiprvse;
         let parent = if wmi { Who::Service(shared.habits.name("dcomlaunch")) } else { Who::Shell };
         let own = self.shell_of(host, account).filter(|_| !wmi);
-        let parent = own.unwrap_or_else(|| self.find(host, parent, InstId(0), &[ProcRef::default(); REGS]));
+        let parent = own.unwrap_or_else(|| self.find(host, parent, InstId(0), &Regs::default()));
         let Some(image) = shared.atlas.program(id, program) else { return parent };
         let path = shared.atlas.path_of(shared.atlas.image(image), account).into_owned();
         let snap = self.proc(parent).map_or(Snap::default(), |p| p.snap);
@@ -443,9 +441,9 @@ impl State {
     }
 
     /// The process a selector means on a host, when there is one.
-    pub fn lookup(&self, host: u32, who: Who, inst: InstId, regs: &[ProcRef; REGS]) -> Option<ProcRef> {
+    pub fn lookup(&self, host: u32, who: Who, inst: InstId, regs: &Regs) -> Option<ProcRef> {
         let slot = match who {
-            Who::Reg(r) => return Some(regs[r as usize % REGS]).filter(|r| r.host == host && self.proc(*r).is_some()),
+            Who::Reg(r) => return Some(regs.get(r)).filter(|r| r.host == host && self.proc(*r).is_some()),
             Who::Named(n) => {
                 return self.named.get(&(inst, n, host)).copied().filter(|r| self.proc(*r).is_some());
             }
@@ -458,15 +456,15 @@ impl State {
     }
 
     /// The process a selector means on a host; System where there is none.
-    pub fn find(&self, host: u32, who: Who, inst: InstId, regs: &[ProcRef; REGS]) -> ProcRef {
+    pub fn find(&self, host: u32, who: Who, inst: InstId, regs: &Regs) -> ProcRef {
         let h = &self.hosts[host as usize];
         let slot = match who {
             Who::Reg(r) => {
-                let r = regs[r as usize % REGS];
+                let r = regs.get(r);
                 if r.key != 0 && r.host == host && self.proc(r).is_some() { Some(r.slot) } else { Some(0) }
             }
             Who::ParentOf(r) => self
-                .proc(regs[r as usize % REGS])
+                .proc(regs.get(r))
                 .and_then(|p| h.procs.iter().position(|q| q.alive && q.snap.key == h.parent(p).key))
                 .map(|i| i as u16),
             Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
@@ -583,7 +581,7 @@ impl State {
             // who does not have the program does something else
             Op::Spawn(s) => {
                 if !self.spawn_op(t, s, tag) {
-                    for r in t.regs[1..].iter().filter(|r| r.key != 0) {
+                    for r in t.regs.iter().filter(|r| **r != t.regs.actor()) {
                         self.end_later(*r, Span::ms(80));
                     }
                     t.frames.clear();
@@ -603,7 +601,7 @@ impl State {
             }
             Op::ExitLater { reg, code, after } => {
                 let d = draw(*after, &mut t.rng);
-                self.at(self.now + d, What::End(t.regs[*reg as usize % REGS], *code));
+                self.at(self.now + d, What::End(t.regs.get(*reg), *code));
             }
             Op::Emit { by, kind, args } => self.emit(t, *by, *kind, args, tag),
             Op::Access { by, target, granted, trace } => {

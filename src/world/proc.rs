@@ -7,7 +7,7 @@ use crate::world::atlas::{AccountId, Image};
 use crate::world::fact::Val;
 use crate::world::host::{EARLY, Level, OWN_IMAGES, Parent, Proc, ProcRef, SYSTEM_LUID, Snap};
 use crate::world::instance::{InstId, hex};
-use crate::world::program::{Integrity, REGS, Spawn, Tpl, Who};
+use crate::world::program::{Integrity, Spawn, Tpl, Who};
 use crate::world::state::{State, Task, What};
 use crate::world::texts::TextId;
 
@@ -53,6 +53,11 @@ impl State {
         known.chain(others).filter(lives)
     }
 
+    /// Second of an instant by a host's clock.
+    pub(super) fn second(&self, host: u32, t: crate::time::Time) -> u32 {
+        self.hosts[host as usize].second(self.atlas().host(self.host_id(host)), t)
+    }
+
     /// What is known of the parent of a living process.
     pub(super) fn parent(&self, host: u32, p: &Proc) -> Snap {
         self.hosts[host as usize].parent(p).snap()
@@ -79,7 +84,7 @@ impl State {
         let directory = s.directory.as_ref().map_or(String::new(), |d| self.filled(t, d));
         use crate::world::program::AccountSel;
         let (account, luid) = match s.account {
-            AccountSel::Actor if t.regs[0] == parent || psnap.account == t.account => {
+            AccountSel::Actor if t.regs.actor() == parent || psnap.account == t.account => {
                 // under a session of its own (a network logon's service child) the task's session rules
                 if t.closes.is_some() { (self.token_of(t), t.luid) } else { (psnap.account, psnap.luid) }
             }
@@ -115,7 +120,7 @@ impl State {
             terminal: None,
         };
         let child = self.spawn(t.host, &start);
-        t.regs[s.reg as usize % REGS] = child;
+        t.regs.set(s.reg, child);
         if let Some(service) = s.service {
             self.serves(t.host, service, child);
         }
@@ -188,7 +193,7 @@ impl State {
         let (mut luid, mut logon, mut terminal) = (s.luid, p.snap.logon, p.snap.terminal);
         let (mut level, mut elevation) = (p.snap.level, p.snap.elevation);
         if let Some(x) = session {
-            logon = x.start;
+            logon = self.second(host, x.start);
             terminal =
                 if x.terminal == 0 && matches!(x.logon_type, 3 | 4 | 5 | 9) { p.snap.terminal } else { x.terminal };
             if s.account != p.snap.account || x.luid != p.snap.luid {
@@ -220,7 +225,7 @@ impl State {
                     luid = x.linked;
                     elevation = 2;
                     if let Some(l) = self.hosts[host as usize].session(x.linked) {
-                        logon = self.hosts[host as usize].sessions[l].start;
+                        logon = self.second(host, self.hosts[host as usize].sessions[l].start);
                     }
                 }
             }

@@ -13,7 +13,7 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Atlas, HostId, Image, ImageId};
 use crate::world::fact::{Fact, Facts};
-use crate::world::host::{Host, OWN_IMAGES, ProcRef, Snap};
+use crate::world::host::{Host, OWN_IMAGES, ProcRef, Regs, Snap};
 use crate::world::instance::{Casting, Choices, Inst, InstId, Run};
 use crate::world::life::Turn;
 use crate::world::program::{HostSel, Library, Part, Rhythm, ScenarioId, ScriptId, Who};
@@ -341,7 +341,7 @@ pub struct Task {
     /// Member of `each`.
     pub each: Option<HostId>,
     /// Processes it holds.
-    pub regs: [ProcRef; crate::world::program::REGS],
+    pub regs: Regs,
     /// Account of the actor.
     pub account: AccountId,
     /// Session of the actor.

@@ -48,7 +48,7 @@ impl<'a> FactView<'a> {
 
     /// Second of an instant by the host's clock: what its GUIDs are made of.
     fn second(&self, t: Time) -> u32 {
-        self.state.hosts[self.fact.host as usize].clock(self.host(), t).second() as u32
+        self.state.hosts[self.fact.host as usize].second(self.host(), t)
     }
 
     /// The kernel's coarse clock at the event. What a process does never precedes its own start, except for the images it
@@ -174,9 +174,7 @@ impl<'a> FactView<'a> {
             SUBJECT => text(self.subject_name(s.account)),
             SUBJECT_DOMAIN => text(self.subject_domain(s.account)),
             LOGON => Value::Uint(s.luid),
-            LOGON_ENTITY => {
-                Value::Entity(Entity { machine: self.host().machine_part, second: self.second(s.logon), key: s.luid })
-            }
+            LOGON_ENTITY => Value::Entity(Entity { machine: self.host().machine_part, second: s.logon, key: s.luid }),
             SESSION => Value::Uint(s.terminal as u64),
             INTEGRITY => text(match s.level {
                 Level::Low => "Low",

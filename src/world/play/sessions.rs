@@ -30,7 +30,7 @@ impl State {
     pub(super) fn borrows(&self, host: u32, p: &Play) -> Option<(AccountId, u64)> {
         use crate::world::atlas::AccountKind as K;
         let Who::Named(_) = p.parent else { return None };
-        let parent = self.lookup(host, p.parent, p.inst.id, &[ProcRef::default(); REGS])?;
+        let parent = self.lookup(host, p.parent, p.inst.id, &Regs::default())?;
         let snap = self.proc(parent)?.snap;
         let kind = self.atlas().account(p.account).kind;
         let other = snap.account != p.account && matches!(kind, K::Person | K::Admin | K::Service | K::BuiltIn);
