@@ -1,7 +1,6 @@
 //! What commands leave, end to end: records of `emulate` read as an analyst reads them.
 
 #[path = "support/daemon.rs"]
-#[allow(dead_code)]
 mod daemon;
 
 use std::process::Stdio;

@@ -28,7 +28,10 @@ impl Unit<'_> {
         let running = match of(Field::ServiceState) {
             "running" => true,
             "stopped" => false,
-            _ => return Ok(self.emit(f, by, Kind::ServiceState, args, after, out)),
+            _ => {
+                self.emit(f, by, Kind::ServiceState, args, after, out);
+                return Ok(());
+            }
         };
         let Some(service) = known else {
             self.emit(f, by, Kind::ServiceState, args, after, out);

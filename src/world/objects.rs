@@ -79,7 +79,7 @@ impl State {
             (None, Some(status)) if status != 0 => 0,
             // whoever lists everything finds what the person has stored
             (None, None) if all => 1 + n % 4,
-            (None, None) if n % 5 > 0 => 0,
+            (None, None) if !n.is_multiple_of(5) => 0,
             _ => 1 + n % 2,
         };
         let status = given(f, Field::CredentialStatus).unwrap_or(if count == 0 { NOT_FOUND } else { 0 });
