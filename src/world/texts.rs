@@ -31,24 +31,27 @@ impl TextId {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Slot {
     uses: u32,
+    /// Index into [`ROOM`] of what its memory holds; beyond it for a text that is longer than all of these.
+    class: u8,
     text: String,
 }
+
+/// Bytes that slots have room for: a short text does not keep the memory of a long one before it.
+const ROOM: [usize; 9] = [32, 48, 64, 96, 128, 192, 256, 384, 512];
 
 /// The texts of a cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Texts {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    /// Free slots by class.
+    free: [Vec<u32>; ROOM.len() + 1],
     #[serde(skip)]
     fixed: Arc<[Text]>,
 }
 
-/// A freed slot that once held a longer text gives its memory back.
-const KEPT_BYTES_MAX: usize = 512;
-
 impl Default for Texts {
     fn default() -> Texts {
-        Texts { slots: vec![Slot { uses: 1, text: String::new() }], free: vec![], fixed: Arc::new([]) }
+        Texts { slots: vec![Slot { uses: 1, ..Slot::default() }], free: Default::default(), fixed: Arc::new([]) }
     }
 }
 
@@ -58,15 +61,19 @@ impl Texts {
         if text.is_empty() {
             return TextId::EMPTY;
         }
-        let i = match self.free.pop() {
+        let class = ROOM.partition_point(|room| *room < text.len());
+        let i = match self.free[class].pop() {
             Some(i) => i,
             None => {
-                self.slots.push(Slot::default());
+                self.slots.push(Slot { class: class as u8, ..Slot::default() });
                 self.slots.len() as u32 - 1
             }
         };
         let slot = &mut self.slots[i as usize];
         slot.uses = 1;
+        if slot.text.capacity() < text.len() {
+            slot.text.reserve_exact(ROOM.get(class).copied().unwrap_or(text.len()));
+        }
         slot.text.push_str(text);
         TextId(i)
     }
@@ -88,11 +95,12 @@ impl Texts {
         debug_assert!(slot.uses > 0, "a text is released once too often");
         slot.uses -= 1;
         if slot.uses == 0 {
-            if slot.text.capacity() > KEPT_BYTES_MAX {
+            // the longest ones are rare and give their memory back
+            if slot.class as usize == ROOM.len() {
                 slot.text = String::new();
             }
             slot.text.clear();
-            self.free.push(id.0);
+            self.free[slot.class as usize].push(id.0);
         }
     }
     /// The text.
@@ -108,11 +116,11 @@ impl Texts {
     pub fn bytes(&self) -> usize {
         self.slots.iter().map(|s| s.text.capacity()).sum::<usize>()
             + self.slots.capacity() * std::mem::size_of::<Slot>()
-            + self.free.capacity() * 4
+            + self.free.iter().map(|f| f.capacity() * 4).sum::<usize>()
     }
     /// Texts in use.
     pub fn live(&self) -> usize {
-        self.slots.len() - self.free.len() - 1
+        self.slots.len() - self.free.iter().map(Vec::len).sum::<usize>() - 1
     }
 }
 
@@ -131,5 +139,12 @@ mod tests {
         assert_eq!(t.live(), 0);
         let b = t.keep("two");
         assert_eq!((t.get(b), t.live()), ("two", 1));
+        let (long, longest) = ("x".repeat(500), "y".repeat(5_000));
+        for text in [&*long, &*longest, "z"] {
+            let id = t.keep(text);
+            assert_eq!(t.get(id), text);
+            t.release(id);
+        }
+        assert!(t.bytes() < 1_200, "the longest text is forgotten: {} bytes", t.bytes());
     }
 }
