@@ -5,6 +5,7 @@
 
 mod filter;
 mod hub;
+mod linger;
 
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use axum::extract::Request as HttpRequest;
 use axum::middleware::{Next, from_fn};
 use futures::future::BoxFuture;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -22,6 +23,7 @@ use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 pub use self::hub::Hub;
+use self::linger::Lingering;
 use super::{AddServices, Drained, Gauges, OnSlow, Sink, Task};
 use crate::account::Outcome;
 use crate::proto::DESCRIPTORS;
@@ -261,7 +263,7 @@ async fn server(serve: Serve, stop: impl Future<Output = ()>) -> Result<(), Stri
     if let Some(tls) = serve.tls {
         builder = builder.tls_config(tls).map_err(|e| format!("TLS: {}", crate::grpc::chain(&e)))?;
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|io| io.map(Lingering::new));
     builder
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop)
