@@ -30,6 +30,15 @@ use pending::{NEAR_MIN, Pending, Wheel};
 pub use plan::{DeliveryPlan, Feed, Key, Plan, StreamPlan};
 pub use power::{Power, PowerCurve};
 
+impl std::ops::AddAssign for Counted {
+    fn add_assign(&mut self, b: Counted) {
+        self.records += b.records;
+        self.attack += b.attack;
+        self.fill += b.fill;
+        self.bytes += b.bytes;
+    }
+}
+
 /// What a cell counted of a stream in a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {

@@ -195,15 +195,9 @@ impl Engine {
 
     /// What all cells counted of a stream in the last slice.
     pub fn counted(&self, stream: usize) -> Counted {
-        self.cells.iter().fold(Counted::default(), |a, c| {
-            let b = c.slice[stream];
-            Counted {
-                records: a.records + b.records,
-                attack: a.attack + b.attack,
-                fill: a.fill + b.fill,
-                bytes: a.bytes + b.bytes,
-            }
-        })
+        let mut all = Counted::default();
+        self.cells.iter().for_each(|c| all += c.slice[stream]);
+        all
     }
 
     /// The batches of a delivery in the last slice, in the order of the cells.

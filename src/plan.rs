@@ -166,15 +166,14 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     if filled && measured.bytes.is_empty() {
         measured.measure(&cells, &schedules, start, low);
     }
-    measured.resize(cells.shared.atlas.hosts.len());
     // without a number the population follows the rates: natural life is to be the larger part at busy hours
     if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
         hosts = measured.hosts_for(&schedules);
         let (atlas, resolved, policies) = another(hosts, &mut library)?;
         of = resolved.of.clone();
         cells = make(atlas, library, resolved, policies);
-        measured.resize(cells.shared.atlas.hosts.len());
     }
+    measured.resize(cells.shared.atlas.hosts.len());
     for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {
         s.mean_bytes = (*bytes as u64).max(1);
     }

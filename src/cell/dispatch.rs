@@ -91,13 +91,16 @@ impl Cell {
     }
 
     /// How much earlier a fact must have happened so that its record for a feed is released at a given time.
-    fn shift_of(&self, plan: &Plan, i: u32, feed: usize, release: Time) -> Span {
+    fn shift_of(&mut self, plan: &Plan, i: u32, feed: usize, release: Time) -> Span {
         let f = self.state.facts.get(i);
         let source = &plan.feeds[feed].source;
         let Some(e) = source.events_for(f.kind).first() else { return Span::ZERO };
         let event = source.event(*e);
         let d = match event.in_turn {
-            true => queue_delay(event.write_after, self.state.host_id(f.host), feed, f.time),
+            true => {
+                let place = f.host as usize * plan.feeds.len() + feed;
+                self.scratch.queues.delay(place, event.write_after, self.state.host_id(f.host), feed, f.time)
+            }
             false => delay(event.write_after, f.draw, e.0),
         };
         let lead = Span(self.scratch.leads[feed] * SLICE.0);
@@ -215,13 +218,7 @@ fn delay(d: Delay, draw: u64, event: u16) -> Span {
     }
 }
 
-/// How long a sensor's queue takes at an instant. It is read in bursts, so its delay swells and sinks from one knot to
-/// the next; it never sinks faster than time goes by: what happened first is written first.
-fn queue_delay(d: Delay, host: HostId, feed: usize, t: Time) -> Span {
-    Queues(vec![Knots::default()]).delay(0, d, host, feed, t)
-}
-
-/// What [`queue_delay`] found last for each host and feed: most records come soon after another.
+/// What [`Queues::delay`] found last, by host and feed: most records come soon after another.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Queues(pub Vec<Knots>);
 
@@ -234,6 +231,8 @@ pub(super) struct Knots {
 }
 
 impl Queues {
+    /// How long a sensor's queue takes at an instant. It is read in bursts, so its delay swells and sinks from one knot to
+    /// the next; it never sinks faster than time goes by: what happened first is written first.
     fn delay(&mut self, place: usize, d: Delay, host: HostId, feed: usize, t: Time) -> Span {
         let Delay::LogNormal { median, p99 } = d else { return delay(d, mix(host.0 as u64, t.0 as u64), feed as u16) };
         let apart = p99.0.max(1) * 3 / 2;

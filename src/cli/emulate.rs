@@ -152,8 +152,7 @@ impl Args {
     fn scenario(&self, k: &mut Knowledge, config: &Config, commands: &[String], tactic: &str) -> Result<(), Problems> {
         let mut names = Names::of(&k.world, &k.personas);
         // commands name hosts of this world
-        let world = k.atlas_config(config, HOSTS, Time(0));
-        names.meet(&build(&world, &k.world, &k.personas, &mut k.library.clone())?);
+        names.meet(build::host_names(&k.atlas_config(config, HOSTS, Time(0)), &k.world)?);
         let parent = match self.parent.to_ascii_lowercase() {
             p if p.contains('.') => p,
             p => p + ".exe",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::action::Shell;
-use crate::world::atlas::{Atlas, HostId};
+use crate::world::atlas::HostId;
 use crate::world::program::{AccountSel, Attr, TimeFmt};
 use crate::yaml::suggest;
 
@@ -31,11 +31,9 @@ pub struct Names {
 
 impl Names {
     /// Learns the names of a world's hosts: who types one means that host.
-    pub fn meet(&mut self, atlas: &Atlas) {
-        for (id, h) in (0..).map(HostId).zip(&atlas.hosts) {
-            for name in [h.name.to_lowercase(), h.fqdn.to_lowercase(), h.ip.to_string()] {
-                self.hosts.insert(name, id);
-            }
+    pub fn meet(&mut self, hosts: impl IntoIterator<Item = (HostId, [String; 3])>) {
+        for (id, names) in hosts {
+            self.hosts.extend(names.map(|name| (name.to_lowercase(), id)));
         }
     }
 }

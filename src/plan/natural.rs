@@ -168,7 +168,6 @@ fn live(plan: &Arc<Plan>, from: Time, to: Time, schedules: &[Option<Schedule>]) 
         ..Life::default()
     };
     let mut events: Vec<Vec<u64>> = plan.feeds.iter().map(|f| vec![0; f.source.events.len()]).collect();
-    let (mut records, mut bytes, mut fill) = (vec![0u64; streams], vec![0u64; streams], vec![0u64; streams]);
     let lives: Vec<(Cell, Vec<Counted>)> = (0..atlas.cells.min(CELLS_MAX))
         .into_par_iter()
         .map(|index| {
@@ -177,24 +176,17 @@ fn live(plan: &Arc<Plan>, from: Time, to: Time, schedules: &[Option<Schedule>]) 
             for slice in from.slice()..to.slice() {
                 cell.run(slice, schedules);
                 cell.take_mail();
-                for (sum, c) in sums.iter_mut().zip(&cell.slice) {
-                    sum.records += c.records;
-                    sum.fill += c.fill;
-                    sum.bytes += c.bytes;
-                }
+                sums.iter_mut().zip(&cell.slice).for_each(|(sum, c)| *sum += *c);
             }
             (cell, sums)
         })
         .collect();
+    let mut counted = vec![Counted::default(); streams];
     let (mut lived, mut awake) = (0usize, 0usize);
     let mut largest: Option<Cell> = None;
     for (cell, sums) in lives {
         lived += cell.state.hosts.len();
-        for (s, sum) in sums.iter().enumerate() {
-            records[s] += sum.records;
-            fill[s] += sum.fill;
-            bytes[s] += sum.bytes;
-        }
+        counted.iter_mut().zip(sums).for_each(|(all, of)| *all += of);
         awake += cell.awake();
         for (all, of) in events.iter_mut().zip(&cell.mix) {
             for (a, n) in all.iter_mut().zip(of) {
@@ -208,10 +200,10 @@ fn live(plan: &Arc<Plan>, from: Time, to: Time, schedules: &[Option<Schedule>]) 
     let part = atlas.hosts.len() as f64 / lived.max(1) as f64;
     let scale = part / (to - plan.start).as_secs_f64();
     life.awake = (awake as f64 * part) as usize;
-    life.natural = records.iter().map(|n| *n as f64 * scale).collect();
-    life.fill = fill.iter().map(|n| *n as f64 * scale).collect();
+    life.natural = counted.iter().map(|c| c.records as f64 * scale).collect();
+    life.fill = counted.iter().map(|c| c.fill as f64 * scale).collect();
     for s in 0..streams {
-        life.bytes[s] = bytes[s] as f64 / records[s].max(1) as f64;
+        life.bytes[s] = counted[s].bytes as f64 / counted[s].records.max(1) as f64;
         let feed = plan.streams[s].feed;
         let total: u64 = events[feed].iter().sum();
         let mut ids = std::collections::BTreeMap::<&str, u64>::new();

@@ -80,6 +80,9 @@ impl AccountId {
     }
 }
 
+/// Terminal sessions beside the console that have accounts of the window manager's own.
+pub const TERMINALS: std::ops::RangeInclusive<u8> = 2..=8;
+
 /// What an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AccountKind {

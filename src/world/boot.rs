@@ -8,7 +8,7 @@ use crate::world::atlas::{AccountId, BootSession, Evening, HostId};
 use crate::world::day::Presence;
 use crate::world::fact::Facts;
 use crate::world::host::{
-    EARLY, Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, NO_PARENT, Parent, Proc, SYSTEM_LUID, Session, Snap,
+    EARLY, Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, NO_PARENT, Proc, SYSTEM_LUID, Session, Snap,
 };
 use crate::world::state::{Handle, Shared, State, Tag};
 use crate::world::texts::{TextId, Texts};
@@ -75,7 +75,7 @@ impl State {
     pub fn boot_state(&self, out: &mut impl std::io::Write) -> std::io::Result<()> {
         for h in &self.hosts {
             let a = self.atlas().host(h.id);
-            let second = |t: Time| h.clock(a, t).second();
+            let second = |t: Time| h.second(a, t);
             let owner = a.owner.map(|o| self.atlas().account(o));
             let persona = owner.and_then(|o| o.persona).map(|p| &*self.atlas().personas[p as usize].id);
             let line = serde_json::json!({
@@ -360,11 +360,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
                 && (b.session != BootSession::Owner || h.owner.is_some()),
         };
         if p.alive {
-            let (place, new) = h.adopt(Parent::of(&parent.snap));
-            p.parent = place;
-            if new {
-                texts.retain(parent.snap.path);
-            }
+            p.parent = h.adopt_of(&parent.snap, texts);
         }
         h.procs.push(p);
         let slot = i as u16;

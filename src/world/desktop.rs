@@ -1,15 +1,13 @@
 //! Desktops beside the console's: what a logon over Remote Desktop starts, and how it goes with its session.
 
 use crate::time::Span;
-use crate::world::atlas::{AccountId, AccountKind, BootProcess, BootSession};
+use crate::world::atlas::{AccountId, AccountKind, BootProcess, BootSession, TERMINALS};
 use crate::world::host::{ProcRef, Session};
-use crate::world::instance::InstId;
 use crate::world::logon::guid_bytes;
-use crate::world::program::{Integrity, Part};
+use crate::world::proc::Start;
+use crate::world::program::Part;
 use crate::world::state::{Body, KerberosAsk, LogOn, Play, State, Tag, What};
 
-/// Terminal sessions beside the console that have accounts of the window manager's own.
-pub const TERMINALS: std::ops::RangeInclusive<u8> = 2..=8;
 /// A person looks at a new desktop that long before the first deed, at least.
 const LOOK: Span = Span::ms(1_800);
 
@@ -140,17 +138,14 @@ impl State {
             n if (b.parent as usize) < n => b.parent,
             n => {
                 let program = processes.remote[b.parent as usize - n].program;
-                let procs = &self.hosts[host as usize].procs;
-                let fits = |k: &usize| procs[*k].alive && procs[*k].program == program;
-                let here = (0..procs.len())
-                    .filter(fits)
-                    .max_by_key(|k| (procs[*k].snap.terminal == desk.terminal, procs[*k].snap.key));
-                here? as u16
+                let snap = |k: &u16| self.hosts[host as usize].procs[*k as usize].snap;
+                let here = self.slots_of(host, program);
+                here.max_by_key(|k| (snap(k).terminal == desk.terminal, snap(k).key))?
             }
         };
         let parent = self.proc_ref(host, parent);
         self.proc(parent)?;
-        let (account, luid) = match b.session {
+        let session = match b.session {
             BootSession::Owner => {
                 let s = self.hosts[host as usize].session(desk.luid).map(|i| self.hosts[host as usize].sessions[i])?;
                 (s.account, s.luid)
@@ -159,22 +154,10 @@ impl State {
             BootSession::Console(AccountId::UMFD_1) => self.own_session(host, AccountId::umfd(desk.terminal))?,
             BootSession::Service(account) | BootSession::Console(account) => self.own_session(host, account)?,
         };
-        let line = shared.atlas.boot_command_line(id, b, account);
-        let start = super::proc::Start {
-            program: b.program,
-            path: "",
-            command_line: &line,
-            directory: r"C:\Windows\system32\",
-            parent,
-            account,
-            luid,
-            integrity: if b.app_container { Integrity::Low } else { Integrity::Inherit },
-            tag: desk.tag,
-            inst: InstId(0),
-            terminal: (!matches!(b.session, BootSession::Service(_))).then_some(desk.terminal),
-        };
-        let started = self.spawn(host, &start);
-        Some(started)
+        let line = shared.atlas.boot_command_line(id, b, session.0);
+        let terminal = (!matches!(b.session, BootSession::Service(_))).then_some(desk.terminal);
+        let start = Start { terminal, ..Start::of_boot(b, &line, parent, session, desk.tag) };
+        Some(self.spawn(host, &start))
     }
 
     /// Programs that only begin a desktop end.
@@ -193,8 +176,8 @@ impl State {
         }
     }
 
-    /// The session of an account that a desktop has one of.
-    fn own_session(&mut self, host: u32, account: AccountId) -> Option<(AccountId, u64)> {
+    /// The session of an account of the system's or a service's own; it begins now where there is none.
+    pub(super) fn own_session(&mut self, host: u32, account: AccountId) -> Option<(AccountId, u64)> {
         let find = |s: &State| {
             let all = &s.hosts[host as usize].sessions;
             all.iter().find(|x| x.luid != 0 && !x.closing && x.account == account).map(|x| x.luid)
@@ -237,10 +220,9 @@ impl State {
 
     /// The shell in which an account works on a host.
     pub(super) fn shell_of(&self, host: u32, account: AccountId) -> Option<ProcRef> {
-        let explorer = self.shared().habits.explorer;
-        let procs = &self.hosts[host as usize].procs;
-        let slot = procs.iter().position(|p| p.alive && p.program == explorer && p.snap.account == account)?;
-        Some(self.proc_ref(host, slot as u16))
+        let own = |k: &u16| self.hosts[host as usize].procs[*k as usize].snap.account == account;
+        let slot = self.slots_of(host, self.shared().habits.explorer).find(own)?;
+        Some(self.proc_ref(host, slot))
     }
 
     /// Processes of a desktop that go with its session, youngest first.

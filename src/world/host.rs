@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, HostId};
-use crate::world::texts::TextId;
+use crate::world::texts::{TextId, Texts};
 
 /// LUIDs that every Windows host has.
 pub const SYSTEM_LUID: u64 = 0x3e7;
@@ -355,6 +355,14 @@ impl Host {
         k.parent = parent;
         k.children += 1;
         (place as u16, known.is_none())
+    }
+    /// Keeps a process as the parent of one more: its place.
+    pub fn adopt_of(&mut self, parent: &Snap, texts: &mut Texts) -> u16 {
+        let (place, new) = self.adopt(Parent::of(parent));
+        if new {
+            texts.retain(parent.path);
+        }
+        place
     }
     /// One process less of a parent; gives back the parent's path with the last one.
     pub fn orphan(&mut self, place: u16) -> TextId {

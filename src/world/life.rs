@@ -13,7 +13,7 @@ use crate::world::day::Presence;
 use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Session, Snap};
 use crate::world::instance::{Bound, InstId};
-use crate::world::program::{Integrity, LogonResult, Rhythm};
+use crate::world::program::{LogonResult, Rhythm};
 use crate::world::state::{LogOn, State, What};
 
 /// Something that happens with a machine or its person.
@@ -421,25 +421,13 @@ impl State {
         if h.procs[slot as usize].alive || atlas.program(id, b.program).is_none() {
             return None;
         }
-        let (account, luid) = self.boot_session(host, b.session)?;
+        let session = self.boot_session(host, b.session)?;
         let parent = self.proc_ref(host, b.parent);
         if slot != 0 && self.proc(parent).is_none() {
             return None;
         }
-        let line = atlas.boot_command_line(id, b, account);
-        let start = super::proc::Start {
-            program: b.program,
-            path: "",
-            command_line: &line,
-            directory: r"C:\Windows\system32\",
-            parent,
-            account,
-            luid,
-            integrity: if b.app_container { Integrity::Low } else { Integrity::Inherit },
-            tag,
-            inst: InstId(0),
-            terminal: None,
-        };
+        let line = atlas.boot_command_line(id, b, session.0);
+        let start = super::proc::Start::of_boot(b, &line, parent, session, tag);
         let terminal = u8::from(!matches!(b.session, crate::world::atlas::BootSession::Service(_)));
         Some(self.spawn_in(host, &start, Some((slot, terminal))))
     }
@@ -452,16 +440,7 @@ impl State {
                 let h = &self.hosts[host as usize];
                 h.owner.map(|o| (h.sessions[o as usize].account, h.sessions[o as usize].luid))
             }
-            B::Service(account) | B::Console(account) => {
-                let find = |s: &State| {
-                    let all = &s.hosts[host as usize].sessions;
-                    all.iter().find(|x| x.luid != 0 && x.account == account).map(|x| x.luid)
-                };
-                if find(self).is_none() {
-                    self.service_logon(host, account);
-                }
-                find(self).map(|luid| (account, luid))
-            }
+            B::Service(account) | B::Console(account) => self.own_session(host, account),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{SYSTEM_LUID, Session, Snap};
 use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Tpl, Who};
-use crate::world::state::{Body, KerberosAsk, LogOn, Play, State, Task, What};
+use crate::world::state::{Body, KerberosAsk, LogOn, State, Task, What};
 
 /// A session that is in use is looked at again after this.
 const BUSY: Span = Span::s(20);
@@ -31,24 +31,11 @@ impl State {
         let here = self.host_id(t.host);
         let account = self.logon_account(t, to, account);
         let mut rng = Rng::new(t.rng.u64());
-        let play = then.map(|script| Play {
-            inst: t.inst.clone(),
-            step: t.step,
-            script,
-            host: to,
-            parent: if matches!(logon_type, 2 | 7 | 10 | 11) {
-                crate::world::program::Who::Shell
-            } else {
-                crate::world::program::Who::System
-            },
-            account,
-            each: t.each,
-            seed: mix(t.seed, rng.u64()),
-            named: t.named,
-            home: None,
-            early: false,
-            part: (part as u8).max(t.part),
-        });
+        let parent = match logon_type {
+            2 | 7 | 10 | 11 => Who::Shell,
+            _ => Who::System,
+        };
+        let play = then.map(|script| t.play(script, to, parent, account, rng.u64(), part));
         let from = (to != here).then(|| (here, self.hosts[t.host as usize].new_port(false)));
         if explicit {
             self.explicit(t, to, account, tag);

@@ -658,20 +658,8 @@ impl State {
             Op::Logoff => self.log_off(t.host, t.luid, true),
             Op::Remote { host, by, script } => {
                 let to = self.select(t, *host);
-                let play = Play {
-                    inst: t.inst.clone(),
-                    step: t.step,
-                    script: *script,
-                    host: to,
-                    parent: *by,
-                    account: self.account_on(to, AccountSel::System, AccountId::SYSTEM),
-                    each: t.each,
-                    seed: mix(t.seed, purpose("remote")),
-                    named: t.named,
-                    home: None,
-                    early: false,
-                    part: (part as u8).max(t.part),
-                };
+                let account = self.account_on(to, AccountSel::System, AccountId::SYSTEM);
+                let play = t.play(*script, to, *by, account, purpose("remote"), part);
                 self.send(to, self.now, Body::Play(play));
             }
             Op::Repeat { times, gap, script } => {

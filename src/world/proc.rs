@@ -3,9 +3,9 @@
 use crate::activity::{Field, Kind};
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
-use crate::world::atlas::{AccountId, Image};
+use crate::world::atlas::{AccountId, BootProcess, Image};
 use crate::world::fact::Val;
-use crate::world::host::{EARLY, Level, OWN_IMAGES, Parent, Proc, ProcRef, SYSTEM_LUID, Snap};
+use crate::world::host::{EARLY, Level, OWN_IMAGES, Proc, ProcRef, SYSTEM_LUID, Snap};
 use crate::world::instance::{InstId, hex};
 use crate::world::program::{Integrity, Spawn, Tpl, Who};
 use crate::world::state::{State, Task, What};
@@ -35,6 +35,31 @@ pub struct Start<'a> {
     pub inst: InstId,
     /// Terminal session, where it is another than the parent's or that of its logon.
     pub terminal: Option<u8>,
+}
+
+impl<'a> Start<'a> {
+    /// A process as a boot image has it; `line` is its command line on the host.
+    pub fn of_boot(
+        b: &BootProcess,
+        line: &'a str,
+        parent: ProcRef,
+        (account, luid): (AccountId, u64),
+        tag: u32,
+    ) -> Start<'a> {
+        Start {
+            program: b.program,
+            path: "",
+            command_line: line,
+            directory: r"C:\Windows\system32\",
+            parent,
+            account,
+            luid,
+            integrity: if b.app_container { Integrity::Low } else { Integrity::Inherit },
+            tag,
+            inst: InstId(0),
+            terminal: None,
+        }
+    }
 }
 
 impl State {
@@ -268,10 +293,7 @@ impl State {
         };
         let shares_console = p.console && console;
         let grand = h.parent(&p);
-        let (parent, new) = h.adopt(Parent::of(&p.snap));
-        if new {
-            self.texts.retain(p.snap.path);
-        }
+        let parent = h.adopt_of(&p.snap, &mut self.texts);
         let proc = Proc {
             snap,
             program: s.program,

@@ -10,7 +10,7 @@ use crate::world::atlas::{AccountId, HostId};
 use crate::world::instance::InstId;
 use crate::world::logon::guid_bytes;
 use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Tpl, Who};
-use crate::world::state::{Body, LogOn, Play, State, Task};
+use crate::world::state::{Body, LogOn, State, Task};
 
 /// Whose session it is: host, account that works there, server; an attack has its own.
 pub type LinkKey = (u32, AccountId, HostId, InstId);
@@ -103,20 +103,7 @@ impl State {
             from: Some((here, link.port)),
             guid: guid_bytes(mix(link.id, 1), mix(link.id, 2)),
             hold,
-            then: Some(Play {
-                inst: t.inst.clone(),
-                step: t.step,
-                script: then,
-                host: to,
-                parent: Who::System,
-                account: link.account,
-                each: t.each,
-                seed: mix(t.seed, rng.u64()),
-                named: t.named,
-                home: None,
-                early: false,
-                part: (part as u8).max(t.part),
-            }),
+            then: Some(t.play(then, to, Who::System, link.account, rng.u64(), part)),
             tag: self.tag_of(tag),
             typed: None,
             caller: None,

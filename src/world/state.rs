@@ -374,6 +374,26 @@ pub struct Task {
     pub hurry: bool,
 }
 
+impl Task {
+    /// A play of a script on a host on behalf of this task.
+    pub fn play(&self, script: ScriptId, host: HostId, parent: Who, account: AccountId, salt: u64, part: Part) -> Play {
+        Play {
+            inst: self.inst.clone(),
+            step: self.step,
+            script,
+            host,
+            parent,
+            account,
+            each: self.each,
+            seed: mix(self.seed, salt),
+            named: self.named,
+            home: None,
+            early: false,
+            part: (part as u8).max(self.part),
+        }
+    }
+}
+
 /// One cell's world.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct State {

@@ -82,6 +82,19 @@ pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mu
     })
 }
 
+/// Names (short, full, address as text) of the hosts that [`build`] makes, without making the rest.
+///
+/// # Errors
+/// Those of [`build`] that are about hosts.
+pub fn host_names(config: &Config, data: &WorldData) -> Result<Vec<(HostId, [String; 3])>, Problems> {
+    check(config, data)?;
+    let mut share = Share::default();
+    let forest = forest(config, data, &mut share);
+    let plan = hosts::sequence(config, data, &mut share)?;
+    let names = |d: &hosts::Draft| [d.name.to_string(), hosts::fqdn(d, &forest), d.ip.to_string()];
+    Ok(plan.hosts.iter().map(|d| (plan.id(d.index), names(d))).collect())
+}
+
 fn check(config: &Config, data: &WorldData) -> Result<(), Problems> {
     let mut p = Problems::new();
     if !(1..=HOSTS_MAX).contains(&config.hosts) {

@@ -112,7 +112,7 @@ impl Sequence<'_> {
         let mut clock = rng.fork(purpose("clock"));
         let age = rng.fork(purpose("age")).range(40, 1400) as f64;
         Host {
-            fqdn: format!("{}.{}", draft.name, forest.dns).into(),
+            fqdn: fqdn(draft, forest).into(),
             name: draft.name.clone(),
             role: draft.role,
             site: draft.site,
@@ -141,6 +141,11 @@ impl Sequence<'_> {
             file_server: HostId(0),
         }
     }
+}
+
+/// Full name of a host.
+pub(super) fn fqdn(draft: &Draft, forest: &Forest) -> String {
+    format!("{}.{}", draft.name, forest.dns)
 }
 
 /// Local SID of a host; a domain controller has the domain's.

@@ -50,7 +50,7 @@ struct Member {
     department: Option<Text>,
 }
 
-const WELL_KNOWN: [(&str, &str, &str, &str); AccountId::FIRST as usize] = [
+const WELL_KNOWN: [(&str, &str, &str, &str); 8] = [
     ("SYSTEM", "NT AUTHORITY", "S-1-5-18", r"C:\Windows\system32\config\systemprofile"),
     ("LOCAL SERVICE", "NT AUTHORITY", "S-1-5-19", r"C:\Windows\ServiceProfiles\LocalService"),
     ("NETWORK SERVICE", "NT AUTHORITY", "S-1-5-20", r"C:\Windows\ServiceProfiles\NetworkService"),
@@ -59,20 +59,6 @@ const WELL_KNOWN: [(&str, &str, &str, &str); AccountId::FIRST as usize] = [
     ("UMFD-1", "Font Driver Host", "S-1-5-96-0-1", r"C:\Windows\system32\config\systemprofile"),
     ("ANONYMOUS LOGON", "NT AUTHORITY", "S-1-5-7", ""),
     ("-", "-", "S-1-0-0", ""),
-    ("DWM-2", "Window Manager", "S-1-5-90-0-2", r"C:\Windows\system32\config\systemprofile"),
-    ("DWM-3", "Window Manager", "S-1-5-90-0-3", r"C:\Windows\system32\config\systemprofile"),
-    ("DWM-4", "Window Manager", "S-1-5-90-0-4", r"C:\Windows\system32\config\systemprofile"),
-    ("DWM-5", "Window Manager", "S-1-5-90-0-5", r"C:\Windows\system32\config\systemprofile"),
-    ("DWM-6", "Window Manager", "S-1-5-90-0-6", r"C:\Windows\system32\config\systemprofile"),
-    ("DWM-7", "Window Manager", "S-1-5-90-0-7", r"C:\Windows\system32\config\systemprofile"),
-    ("DWM-8", "Window Manager", "S-1-5-90-0-8", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-2", "Font Driver Host", "S-1-5-96-0-2", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-3", "Font Driver Host", "S-1-5-96-0-3", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-4", "Font Driver Host", "S-1-5-96-0-4", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-5", "Font Driver Host", "S-1-5-96-0-5", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-6", "Font Driver Host", "S-1-5-96-0-6", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-7", "Font Driver Host", "S-1-5-96-0-7", r"C:\Windows\system32\config\systemprofile"),
-    ("UMFD-8", "Font Driver Host", "S-1-5-96-0-8", r"C:\Windows\system32\config\systemprofile"),
 ];
 
 impl<'a> People<'a> {
@@ -115,6 +101,15 @@ impl<'a> People<'a> {
         for (name, domain, sid, profile) in WELL_KNOWN {
             people.add(AccountKind::WellKnown, name, domain, sid.into(), profile);
         }
+        // what draws the screens of Remote Desktop, in the order of `AccountId::dwm` and `AccountId::umfd`
+        for (name, domain, sid) in [("DWM", "Window Manager", "S-1-5-90-0"), ("UMFD", "Font Driver Host", "S-1-5-96-0")]
+        {
+            for n in TERMINALS {
+                let (name, sid) = (format!("{name}-{n}"), format!("{sid}-{n}"));
+                people.add(AccountKind::WellKnown, &name, domain, sid, WELL_KNOWN[0].3);
+            }
+        }
+        debug_assert_eq!(people.accounts.len(), AccountId::FIRST as usize);
         people.make_groups();
         people.built_in(plan);
         people
