@@ -45,11 +45,14 @@ impl Cell {
                 misses = if self.fill_one(plan, f, slice) == 0 { misses + 1 } else { 0 };
             }
         }
-        // what later fill made of a stream counts as well
+        // what later fill made of a stream counts as well; the others make up for a burst only by what the next slice will
+        // not ask of this cell, so that the sum is never behind
         for f in &plan.fill {
             let Some(schedule) = &schedules[f.stream] else { continue };
+            let have = self.have(plan, f.stream, schedule);
             let due = self.due(plan, f.stream, schedule, slice);
-            self.ahead[f.stream] = self.have(plan, f.stream, schedule).saturating_sub(due);
+            self.ahead[f.stream] =
+                if have > due { have.saturating_sub(self.next_due(plan, f.stream, schedule, slice)) } else { 0 };
         }
     }
 
@@ -59,6 +62,13 @@ impl Cell {
         let cursor = self.cursors[stream].get_or_insert_with(|| schedule.cursor());
         let total = cursor.due(schedule, end);
         plan.streams[stream].division.share(total, self.state.cell as usize)
+    }
+
+    /// What will be due by the end of the slice after it, as things stand.
+    fn next_due(&self, plan: &Plan, stream: usize, schedule: &Schedule, slice: i64) -> u64 {
+        let end = Time::of_slice(self.target(plan.streams[stream].feed, slice + 1) + 1);
+        let mut cursor = self.cursors[stream].clone().unwrap_or_else(|| schedule.cursor());
+        plan.streams[stream].division.share(cursor.due(schedule, end), self.state.cell as usize)
     }
 
     /// What of a stream was released and will be by the end of the slice that is filled.

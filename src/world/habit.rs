@@ -113,7 +113,7 @@ const BURST_P99: Span = Span::ms(1_500);
 
 /// How much more the programs of a machine do while its owner works with it. The figures of `world/background` are those
 /// of a machine left alone. Recorded workstations in use start 200 to 600 processes an hour and write 10 to 60 verbose
-/// records a second; left alone ours would come to 50 and 2.5.
+/// records a second; left alone ours would come to 75 and 2.6.
 const AT_WORK: f64 = 4.0;
 
 impl Index {

@@ -429,16 +429,17 @@ impl Host {
 
 impl Host {
     /// What the kernel's coarse clock shows at an instant: the host's clock as of its last timer interrupt. Interrupts come
-    /// every 15.625 ms, more often while some program has asked for it (recorded: 98 of 100 registry, image and access
-    /// times on that grid, process starts and connections off it).
+    /// every 15.625 ms, more often while some program has asked for it, which lasts for minutes: as long as a call, a film
+    /// or a busy page does (recorded: 98 of 100 registry, image and access times of most hosts on that grid, of two in five
+    /// off it; process starts and connections off it everywhere).
     pub fn tick(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
-        const WINDOW: i64 = 20_000_000_000;
+        const WINDOW: i64 = 7 * 60 * 1_000_000_000;
         let c = self.clock(atlas, t).0;
         let machine = mix(atlas.machine_part as u64, self.boot_id as u64);
         let step = match mix(machine, c.div_euclid(WINDOW) as u64) % 100 {
-            0..=5 => 1_000_000,
-            6..=8 => 3_906_250,
-            9..=11 => 7_812_500,
+            0..=7 => 1_000_000,
+            8..=11 => 3_906_250,
+            12..=15 => 7_812_500,
             _ => 15_625_000,
         };
         let phase = (machine % 15_625_000) as i64;

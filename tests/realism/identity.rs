@@ -93,7 +93,7 @@ pub const ALL: &[Property] = &[
     },
     Property {
         name: "linked_logons",
-        over: &[Life, Attacks],
+        over: &[Attacks, Life],
         least: 1,
         recorded: Some(95),
         plant: |w| {
