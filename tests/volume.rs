@@ -135,7 +135,7 @@ fn mix_and_size_stay_what_they_are_from_a_tenth_to_ten_times_the_rate() {
         &[
             "world.hosts=auto",
             "streams={sysmon: {source: windows.sysmon, scale: hosts, to: [{sink: out}], \
-           rate: {steps: [{rate: 100/s, for: 40s}, {rate: 300/s, for: 40s}, {rate: 1000/s, for: 40s}]}}}",
+           rate: {steps: [{rate: 100/s, for: 130s}, {rate: 300/s, for: 130s}, {rate: 1000/s, for: 130s}]}}}",
         ],
         Extra::default(),
     );
@@ -143,7 +143,7 @@ fn mix_and_size_stay_what_they_are_from_a_tenth_to_ten_times_the_rate() {
     let all: Vec<Texture> = (0..3)
         .map(|_| {
             texture(&mut e, 10); // hosts wake and go to sleep
-            texture(&mut e, 30)
+            texture(&mut e, 120)
         })
         .collect();
     for (t, part) in all.iter().zip([0.1, 0.3, 1.0]) {
