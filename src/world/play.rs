@@ -448,7 +448,7 @@ impl State {
                 return self.named.get(&(inst, n, host)).copied().filter(|r| self.proc(*r).is_some());
             }
             Who::Service(name) => self.service_slot(host, name),
-            Who::Image(name) => self.image_slot(host, name),
+            Who::Image(name) => self.image_slot_of(host, name, inst),
             Who::Shell => self.shell_slot(host),
             Who::ParentOf(_) | Who::System => return Some(self.find(host, who, inst, regs)),
         };
@@ -468,7 +468,7 @@ impl State {
                 .and_then(|p| h.procs.iter().position(|q| q.alive && q.snap.key == h.parent(p).key))
                 .map(|i| i as u16),
             Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
-            Who::Image(name) => self.image_slot(host, name),
+            Who::Image(name) => self.image_slot_of(host, name, inst),
             Who::Shell => self.shell_slot(host).or(Some(h.services)),
             Who::Named(n) => self.named.get(&(inst, n, host)).filter(|r| self.proc(**r).is_some()).map(|r| r.slot),
             Who::System => Some(0),

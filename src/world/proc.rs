@@ -68,6 +68,16 @@ impl State {
         self.slots_of(host, program).next()
     }
 
+    /// The process of a program that a story means: the youngest of its own, else anyone's.
+    pub(super) fn image_slot_of(&self, host: u32, program: u16, inst: InstId) -> Option<u16> {
+        let procs = &self.hosts[host as usize].procs;
+        let own = |slot: &u16| self.tag_of(procs[*slot as usize].tag).is_some_and(|t| t.inst == inst);
+        let start = |slot: &u16| procs[*slot as usize].snap.start;
+        let youngest = || self.slots_of(host, program).filter(own).max_by_key(start);
+        // what people and machines do every day goes through the programs that are open
+        if inst.everyday() { None } else { youngest() }.or_else(|| self.image_slot(host, program))
+    }
+
     /// Slots of the living processes of a program: those of the boot image, then the others.
     pub(super) fn slots_of(&self, host: u32, program: u16) -> impl Iterator<Item = u16> + '_ {
         let h = &self.hosts[host as usize];

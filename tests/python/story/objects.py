@@ -100,7 +100,7 @@ def files(w, t):
 def long_key(path):
     for a, b in HIVES:
         if (path + "\\").startswith(a):
-            return (b + path[len(a) :]).rstrip("\\")
+            return b + path[len(a) :] if len(path) > len(a) else b.rstrip("\\")
     if path.startswith("HKU\\"):
         rest = path[4:]
         return ("HKEY_CURRENT_USER\\" if rest.startswith("S-1-5-21") else "HKEY_USERS\\") + rest
