@@ -1,8 +1,10 @@
 //! Runs cells slice by slice: in parallel within a slice, in a fixed order between slices.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
 
-use rayon::prelude::*;
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefMutIterator, ParallelIterator};
 
 use crate::batch::Batch;
 use crate::cell::{Cell, Counted, Plan};
@@ -17,6 +19,9 @@ pub trait Runner: Send {
     /// Calls `each` once for every cell and returns when all are done.
     fn run(&mut self, cells: &mut [Cell], each: &(dyn Fn(&mut Cell) + Sync));
 }
+
+/// Looks for a job before a thread leaves its processor to others: some ten microseconds.
+const SPINS: u32 = 200;
 
 /// Threads that take cells as they become free.
 #[derive(Clone)]
@@ -35,34 +40,90 @@ impl Pool {
         pool.map(|p| Pool(Some(Arc::new(p)))).map_err(|e| format!("cannot start {threads} threads: {e}"))
     }
 
-    /// Runs something on a thread of the pool: what it gives to the pool then needs no waking of threads.
+    /// Runs something on a thread of the pool while the others stay awake for what it gives them: a slice is played in less
+    /// time than it takes to wake a thread.
     pub fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
-        match &self.0 {
-            None => f(),
-            Some(pool) => pool.install(f),
-        }
+        let Some(pool) = &self.0 else { return f() };
+        pool.install(|| {
+            let (over, own) = (AtomicBool::new(false), rayon::current_thread_index());
+            rayon::scope(|s| {
+                s.spawn_broadcast(|_, thread| {
+                    jobs_while(|| Some(thread.index()) != own && !over.load(Acquire));
+                });
+                let _end = OnDrop(|| over.store(true, Release));
+                f()
+            })
+        })
     }
 
     /// Does two things, at the same time where there are threads for it; only from [`Pool::within`].
-    pub fn both(&self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-        match &self.0 {
-            None => {
-                a();
-                b();
-            }
-            Some(_) => {
-                rayon::join(a, b);
-            }
+    pub fn both(&self, a: impl FnOnce(), b: impl FnOnce() + Send) {
+        if self.0.is_none() {
+            a();
+            return b();
         }
+        let pending = AtomicBool::new(true);
+        rayon::in_place_scope(|s| {
+            s.spawn(|_| {
+                let _end = OnDrop(|| pending.store(false, Release));
+                b();
+            });
+            a();
+            jobs_while(|| pending.load(Acquire));
+        });
+    }
+}
+
+/// Does jobs of the pool while something is so. Where there are none it waits without sleeping at first, then leaves its
+/// processor to whoever wants it.
+fn jobs_while(so: impl Fn() -> bool) {
+    let mut idle = 0u32;
+    while so() {
+        match rayon::yield_now() {
+            Some(rayon::Yield::Executed) => idle = 0,
+            _ if idle < SPINS => {
+                idle += 1;
+                std::hint::spin_loop();
+            }
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+/// Is done however its scope ends.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
 impl Runner for Pool {
     fn run(&mut self, cells: &mut [Cell], each: &(dyn Fn(&mut Cell) + Sync)) {
-        match &self.0 {
-            None => cells.iter_mut().for_each(each),
-            Some(pool) => pool.install(|| cells.par_iter_mut().with_max_len(1).for_each(each)),
-        }
+        let Some(pool) = &self.0 else { return cells.iter_mut().for_each(each) };
+        let others = pool.current_num_threads() - 1;
+        let (cells, at_work) = (Mutex::new(cells.iter_mut()), AtomicUsize::new(others));
+        let take = || {
+            loop {
+                let next = cells.lock().expect("nobody panics while taking a cell").next();
+                let Some(cell) = next else { break };
+                each(cell);
+            }
+        };
+        pool.install(|| {
+            rayon::scope(|s| {
+                for _ in 0..others {
+                    s.spawn(|_| {
+                        let _end = OnDrop(|| _ = at_work.fetch_sub(1, AcqRel));
+                        take();
+                    });
+                }
+                take();
+                // what they still do is shorter than it takes to sleep and be woken
+                jobs_while(|| at_work.load(Acquire) > 0);
+            });
+        });
     }
 }
 

@@ -19,6 +19,9 @@ use super::share::Share;
 /// Machines of one operating system, role, maker and persona have so many different sets of packages.
 const VARIANTS: u64 = 5;
 
+/// What runs 32-bit programs, in the order they load it.
+const WOW64: [&str; 3] = ["wow64.dll", "wow64win.dll", "wow64cpu.dll"];
+
 /// Versions of a file with the same first parts import the same functions: fixes seldom change that, releases do.
 fn imports_family(version: &str) -> &str {
     let parts = if version.starts_with("10.0.") { 3 } else { 1 };
@@ -49,6 +52,15 @@ struct Hashes {
     size: u64,
 }
 
+/// How programs load a row of modules.
+#[derive(Clone, Copy)]
+struct Loaded<'a> {
+    /// Also a 32-bit program loads the system's own.
+    native: bool,
+    /// Its package (index into the data), and the version that programs of other packages find; none for the system's own.
+    package: Option<(usize, &'a str)>,
+}
+
 type SetKey = (u16, u16, Text, Option<Text>, u64);
 
 /// Images and modules so far.
@@ -66,7 +78,10 @@ pub(super) struct Images<'a> {
     of_package: BTreeMap<(u16, u16, u16), Vec<(u16, ImageId)>>,
     of_module: BTreeMap<(usize, bool, Text), ModuleId>,
     /// The same without the way over the version's text: every program loads the same few hundred rows.
-    of_row: BTreeMap<(usize, u16, bool), Vec<(Box<str>, Option<ModuleId>)>>,
+    of_row: Vec<Vec<(&'a str, Option<ModuleId>)>>,
+    loads: Vec<Loaded<'a>>,
+    /// Rows of what runs 32-bit programs, in the order they are loaded.
+    wow64: Vec<usize>,
     hashes: BTreeMap<String, Hashes>,
     /// Rows of modules by the package they belong to; the system's own under none.
     rows: BTreeMap<Option<&'a str>, Vec<usize>>,
@@ -116,12 +131,25 @@ impl<'a> Images<'a> {
             content: BTreeMap::new(),
             of_package: BTreeMap::new(),
             of_module: BTreeMap::new(),
-            of_row: BTreeMap::new(),
+            of_row: vec![],
+            loads: vec![],
+            wow64: (WOW64.iter()).filter_map(|n| data.modules.iter().position(|m| &*m.name == *n)).collect(),
             hashes: BTreeMap::new(),
             rows: BTreeMap::new(),
             share: Share::default(),
         };
+        images.of_row.resize(data.modules.len() * images.levels.len() * 2, vec![]);
+        let packages: BTreeMap<&str, usize> = data.packages.iter().enumerate().map(|(i, k)| (&*k.id, i)).collect();
         for (i, m) in data.modules.iter().enumerate() {
+            // a package that is not there has no index either
+            let of = |id: &Text| match packages.get(&**id) {
+                Some(k) => (*k, data.packages[*k].versions.first().map_or("", |v| &*v.0)),
+                None => (usize::MAX, ""),
+            };
+            images.loads.push(Loaded {
+                native: WOW64.iter().chain(&["ntdll.dll"]).any(|n| m.name.eq_ignore_ascii_case(n)),
+                package: m.package.as_ref().map(of),
+            });
             images.rows.entry(m.package.as_deref()).or_default().push(i);
         }
         for os in 0..images.levels.len() as u16 {
@@ -139,7 +167,7 @@ impl<'a> Images<'a> {
     }
 
     /// Modules of a package, or the system's own, as a servicing level has them, sorted by file name in lower case.
-    fn modules_of(&mut self, os: u16, package: Option<&str>, number: &str) -> Vec<ModuleId> {
+    fn modules_of(&mut self, os: u16, package: Option<&str>, number: &'a str) -> Vec<ModuleId> {
         let rows = self.rows.get(&package).cloned().unwrap_or_default();
         let mut list: Vec<(String, ModuleId)> = rows
             .into_iter()
@@ -216,11 +244,11 @@ impl<'a> Images<'a> {
         let number = version.checked_sub(1).map_or("", |v| &*package.versions[v].0);
         let mut list = vec![];
         for program in package.programs.iter().filter(|p| p.only.holds(&words)) {
-            let id = self.image(package, program, number, os, program.x86, None);
+            let id = self.image(index, program, number, os, program.x86, None);
             list.push((names.name(&program.name), id));
             if program.wow64 {
                 let path = wow64_path(&program.path);
-                let id = self.image(package, program, number, os, true, Some(&path));
+                let id = self.image(index, program, number, os, true, Some(&path));
                 list.push((names.name(&format!(r"syswow64\{}", program.name)), id));
             }
         }
@@ -228,7 +256,8 @@ impl<'a> Images<'a> {
         list
     }
 
-    fn image(&mut self, k: &Package, g: &Program, number: &str, os: u16, x86: bool, path: Option<&str>) -> ImageId {
+    fn image(&mut self, index: usize, g: &Program, number: &'a str, os: u16, x86: bool, path: Option<&str>) -> ImageId {
+        let k = &self.data.packages[index];
         let version = self.version(&g.version, os, &g.name, number);
         let h = self.hash(&g.name, &version, x86);
         let path = self.path(path.unwrap_or(&g.path), os, &g.name, number, &version);
@@ -241,11 +270,10 @@ impl<'a> Images<'a> {
             modules.push(self.own_module(k, g, &path, &version, &h, x86));
             let sets = g.loads.map_or(&[][..], |l| &self.data.loads[l].modules).iter().chain(&k.loads);
             for row in sets.copied().collect::<Vec<_>>() {
-                modules.extend(self.module(row, os, x86, &k.id, number));
+                modules.extend(self.module(row, os, x86, index, number));
                 if x86 && modules.len() == 2 {
-                    for name in ["wow64.dll", "wow64win.dll", "wow64cpu.dll"] {
-                        let row = self.data.modules.iter().position(|m| &*m.name == name);
-                        modules.extend(row.and_then(|r| self.module(r, os, false, &k.id, number)));
+                    for row in self.wow64.clone() {
+                        modules.extend(self.module(row, os, false, index, number));
                     }
                     modules.extend(self.module_at(row, os, true, number));
                 }
@@ -302,28 +330,19 @@ impl<'a> Images<'a> {
     }
 
     /// A module as a program of a package loads it: `ntdll.dll` of a 32-bit program is the system's own first.
-    fn module(&mut self, row: usize, os: u16, x86: bool, package: &Text, number: &str) -> Option<ModuleId> {
-        let m = &self.data.modules[row];
-        let own = m.package.as_ref() == Some(package);
-        let number = match (&m.package, own) {
-            (Some(other), false) => {
-                let other = self.data.packages.iter().find(|k| k.id == *other);
-                other.and_then(|k| k.versions.first()).map_or("", |v| &v.0)
-            }
-            _ => number,
-        };
-        let natives = ["ntdll.dll", "wow64.dll", "wow64win.dll", "wow64cpu.dll"];
-        let native = natives.iter().any(|n| m.name.eq_ignore_ascii_case(n));
-        self.module_at(row, os, x86 && !native && m.package.is_none(), number)
+    fn module(&mut self, row: usize, os: u16, x86: bool, package: usize, number: &'a str) -> Option<ModuleId> {
+        let Loaded { native, package: of } = self.loads[row];
+        let number = of.filter(|of| of.0 != package).map_or(number, |of| of.1);
+        self.module_at(row, os, x86 && !native && of.is_none(), number)
     }
 
-    fn module_at(&mut self, row: usize, os: u16, x86: bool, number: &str) -> Option<ModuleId> {
-        let known = self.of_row.get(&(row, os, x86)).and_then(|all| all.iter().find(|(n, _)| **n == *number));
-        if let Some((_, id)) = known {
+    fn module_at(&mut self, row: usize, os: u16, x86: bool, number: &'a str) -> Option<ModuleId> {
+        let place = (row * self.levels.len() + os as usize) * 2 + usize::from(x86);
+        if let Some((_, id)) = self.of_row[place].iter().find(|(n, _)| *n == number) {
             return *id;
         }
         let id = self.new_module(row, os, x86, number);
-        self.of_row.entry((row, os, x86)).or_default().push((number.into(), id));
+        self.of_row[place].push((number, id));
         id
     }
 
