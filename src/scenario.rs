@@ -68,6 +68,7 @@ impl Names {
                 .collect(),
             hosts: BTreeMap::new(),
             services: world.services.iter().filter(|s| s.stops()).flat_map(service_names).collect(),
+            service_keys: world.services.iter().map(|s| s.key.to_lowercase()).collect(),
         }
     }
 }

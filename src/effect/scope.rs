@@ -27,6 +27,8 @@ pub struct Names {
     pub hosts: BTreeMap<String, HostId>,
     /// Services with programs, by key and by display name in lower case.
     pub services: BTreeMap<String, Service>,
+    /// Keys of all services in lower case.
+    pub service_keys: BTreeSet<String>,
 }
 
 impl Names {

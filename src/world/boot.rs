@@ -319,7 +319,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         let image = atlas.program(id, b.program).map_or(u32::MAX >> 1, |i| i.0);
         let path = match image {
             x if x < atlas.images.len() as u32 && atlas.images[x as usize].path.contains("{profile}") => {
-                texts.keep(&atlas.path_of(&atlas.images[x as usize], account))
+                texts.keep_once(&atlas.path_of(&atlas.images[x as usize], account))
             }
             _ => TextId::EMPTY,
         };
@@ -335,7 +335,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             command_line: shared
                 .habits
                 .line(a.boot, i as u16)
-                .unwrap_or_else(|| texts.keep(&atlas.boot_command_line(id, b, account))),
+                .unwrap_or_else(|| texts.keep_once(&atlas.boot_command_line(id, b, account))),
             directory: TextId::fixed(0),
             path,
             account,

@@ -134,6 +134,9 @@ impl Facts {
         let i = match self.free.pop() {
             Some(i) => i,
             None => {
+                if self.slots.len() == self.slots.capacity() {
+                    self.slots.reserve_exact(self.slots.len() / 8 + 16);
+                }
                 self.slots.push(Fact::blank());
                 self.slots.len() as u32 - 1
             }

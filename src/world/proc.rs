@@ -266,18 +266,18 @@ impl State {
             }
         }
         let path = if !s.path.is_empty() && !s.path.eq_ignore_ascii_case(&own_path) {
-            self.texts.keep(s.path)
+            self.texts.keep_once(s.path)
         } else if own_path.contains("{profile}") {
             let profile = self.atlas().account(s.account).profile.clone();
-            self.texts.keep(&own_path.replace("{profile}", &profile))
+            self.texts.keep_once(&own_path.replace("{profile}", &profile))
         } else {
             TextId::EMPTY
         };
         let directory =
-            if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep(s.directory) };
+            if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep_once(s.directory) };
         let boot = self.atlas().host(self.host_id(host)).boot;
         let shared_line = place.and_then(|(slot, _)| self.shared().habits.line(boot, slot));
-        let command_line = shared_line.unwrap_or_else(|| self.texts.keep(s.command_line));
+        let command_line = shared_line.unwrap_or_else(|| self.texts.keep_once(s.command_line));
         let h = &mut self.hosts[host as usize];
         let pid = match place {
             Some((slot, _)) if slot < EARLY => h.early_pid(slot),

@@ -3,10 +3,12 @@
 //! A slab of strings with reference counts. Freed slots keep their memory, so that in steady state nothing is
 //! allocated; the slab is plain data and is saved with the cell.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::rng::purpose;
 use crate::world::atlas::Text;
 
 /// Refers to a text in [`Texts`]; 0 is the empty text and never freed.
@@ -33,6 +35,8 @@ struct Slot {
     uses: u32,
     /// Index into [`ROOM`] of what its memory holds; beyond it for a text that is longer than all of these.
     class: u8,
+    /// Found by [`Texts::keep_once`].
+    once: bool,
     text: String,
 }
 
@@ -45,13 +49,16 @@ pub struct Texts {
     slots: Vec<Slot>,
     /// Free slots by class.
     free: [Vec<u32>; ROOM.len() + 1],
+    /// Slots of the texts that are kept once, by a hash of the text.
+    once: BTreeMap<u64, u32>,
     #[serde(skip)]
     fixed: Arc<[Text]>,
 }
 
 impl Default for Texts {
     fn default() -> Texts {
-        Texts { slots: vec![Slot { uses: 1, ..Slot::default() }], free: Default::default(), fixed: Arc::new([]) }
+        let empty = Slot { uses: 1, ..Slot::default() };
+        Texts { slots: vec![empty], free: Default::default(), once: BTreeMap::new(), fixed: Arc::new([]) }
     }
 }
 
@@ -65,6 +72,10 @@ impl Texts {
         let i = match self.free[class].pop() {
             Some(i) => i,
             None => {
+                // by eighths: a cell's texts are many and stay
+                if self.slots.len() == self.slots.capacity() {
+                    self.slots.reserve_exact(self.slots.len() / 8 + 16);
+                }
                 self.slots.push(Slot { class: class as u8, ..Slot::default() });
                 self.slots.len() as u32 - 1
             }
@@ -76,6 +87,24 @@ impl Texts {
         }
         slot.text.push_str(text);
         TextId(i)
+    }
+    /// Keeps a text that others are likely to hold as well, as long as a process lives: all of them hold one. It takes longer
+    /// than [`Texts::keep`].
+    pub fn keep_once(&mut self, text: &str) -> TextId {
+        let hash = purpose(text);
+        match self.once.get(&hash) {
+            Some(i) if self.slots[*i as usize].text == text => self.retain(TextId(*i)),
+            // another text of the same hash
+            Some(_) => self.keep(text),
+            None => {
+                let id = self.keep(text);
+                if id.counted() {
+                    self.slots[id.0 as usize].once = true;
+                    self.once.insert(hash, id.0);
+                }
+                id
+            }
+        }
     }
     /// One more use.
     #[inline]
@@ -95,6 +124,9 @@ impl Texts {
         debug_assert!(slot.uses > 0, "a text is released once too often");
         slot.uses -= 1;
         if slot.uses == 0 {
+            if std::mem::take(&mut slot.once) {
+                self.once.remove(&purpose(&slot.text));
+            }
             // the longest ones are rare and give their memory back
             if slot.class as usize == ROOM.len() {
                 slot.text = String::new();
@@ -117,6 +149,7 @@ impl Texts {
         self.slots.iter().map(|s| s.text.capacity()).sum::<usize>()
             + self.slots.capacity() * std::mem::size_of::<Slot>()
             + self.free.iter().map(|f| f.capacity() * 4).sum::<usize>()
+            + self.once.len() * 16
     }
     /// Texts in use.
     pub fn live(&self) -> usize {
@@ -127,6 +160,20 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_once_is_one_text_until_its_last_use() {
+        let mut t = Texts::default();
+        let (a, other, b) = (t.keep_once("svchost"), t.keep("svchost"), t.keep_once("svchost"));
+        assert_eq!((a, t.live()), (b, 2));
+        assert_ne!(a, other);
+        t.release(a);
+        assert_eq!(t.get(b), "svchost");
+        t.release(b);
+        assert_eq!(t.live(), 1);
+        let c = t.keep_once("svchost");
+        assert_eq!((t.get(c), t.keep_once("")), ("svchost", TextId::EMPTY));
+    }
 
     #[test]
     fn a_text_lives_as_long_as_its_uses() {
