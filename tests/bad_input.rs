@@ -42,6 +42,8 @@ steps:
   - {id: a, technique: T1059, actor: user@pc, afer: 3s, run: whoami}
   - {id: b, technique: T1059, actor: user@pc, actions: [{connect: {to: any.mail_sever, port: 25}}]}
   - {id: d, technique: T1003, actor: user@pc, actions: [{process.access: {target: lsass.exe, granted: 0x1010, trace: comsvc}}]}
+  - {id: e, technique: T1059, actor: user@pc, parent: outlok.exe, run: whoami}
+  - {id: f, technique: T1059, actor: user@pc, parent: service.schedul, run: whoami}
 ",
     ),
     ("data/scenarios/broken.yaml", "scenario: broken\nsteps: [{id: a\n"),
@@ -111,6 +113,8 @@ fn all_faults_in_all_files_are_reported_in_one_run() {
     data/scenarios/mine.yaml:5:52: unknown role, variable or reference `c3`; did you mean `c2`?
     data/scenarios/mine.yaml:7:72: unknown host `any.mail_sever`; expected one of `any.ROLE`, `dc`, `file_server`, `here`, `pc`, `user`
     data/scenarios/mine.yaml:8:118: unknown kind of call trace `comsvc`; expected one of `audio`, `chromium`, `cimwin32`, `clr`, `coadmin`, `combase`, `create_process`, `create_process.cmd.exe`, `create_process.explorer.exe`, `create_process.powershell.exe`, `create_process.services.exe`, `create_process.svchost.exe` and 31 more
+    data/scenarios/mine.yaml:9:55: unknown program `outlok.exe`; did you mean `outlook.exe`?
+    data/scenarios/mine.yaml:10:55: unknown service `schedul`; did you mean `schedule`?
     ");
 }
 
