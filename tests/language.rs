@@ -21,6 +21,7 @@ fn names() -> Names {
         brought: BTreeSet::new(),
         services: Default::default(),
         hosts: Default::default(),
+        service_keys: BTreeSet::new(),
     }
 }
 
