@@ -417,13 +417,14 @@ impl Host {
     pub fn second(&self, atlas: &crate::world::atlas::Host, t: Time) -> u32 {
         self.clock(atlas, t).second() as u32
     }
-    /// What the host's clock shows at an instant.
+    /// What the host's clock shows at an instant: it counts in steps of 100 ns, as a FILETIME does.
     pub fn clock(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
         let since = (t.0 - self.booted.0) as i128 * atlas.clock_drift_ppb as i128 / 1_000_000_000;
         // time service pulls it back: the drift is a saw tooth of an hour
         let saw = since
             .rem_euclid(3_600_000_000_000 * atlas.clock_drift_ppb.unsigned_abs().max(1) as i128 / 1_000_000_000 + 1);
-        t + atlas.clock_offset + Span(saw as i64)
+        let shown = t + atlas.clock_offset + Span(saw as i64);
+        Time(shown.0.div_euclid(100) * 100)
     }
 }
 

@@ -273,8 +273,11 @@ impl State {
         } else {
             TextId::EMPTY
         };
-        let directory =
-            if s.directory.is_empty() { self.texts.retain(p.snap.directory) } else { self.texts.keep_once(s.directory) };
+        let directory = if s.directory.is_empty() {
+            self.texts.retain(p.snap.directory)
+        } else {
+            self.texts.keep_once(s.directory)
+        };
         let boot = self.atlas().host(self.host_id(host)).boot;
         let shared_line = place.and_then(|(slot, _)| self.shared().habits.line(boot, slot));
         let command_line = shared_line.unwrap_or_else(|| self.texts.keep_once(s.command_line));
