@@ -203,6 +203,17 @@ impl Cursor {
         u64::try_from((self.carried + self.quanta(schedule, t)) / QUANTA).unwrap_or(u64::MAX)
     }
 
+    /// The same without going there.
+    pub fn peek(&self, schedule: &Schedule, t: Time) -> u64 {
+        let at_hand = |x: &Term| t <= x.piece.to;
+        if self.segments != schedule.segments.len() || t > self.end || !self.terms.iter().all(at_hand) {
+            return self.clone().due(schedule, t);
+        }
+        let t = t.max(self.at);
+        let sum: i128 = self.terms.iter().map(|x| x.base + x.piece.amount(t) as i128).sum();
+        u64::try_from((self.carried + sum as u128) / QUANTA).unwrap_or(u64::MAX)
+    }
+
     fn enter(&mut self, schedule: &Schedule) {
         let seg = &schedule.segments[self.segment];
         let at = self.at.max(seg.from);
@@ -248,6 +259,26 @@ mod tests {
     }
     fn at(seconds: i64) -> Time {
         T0 + Span::s(seconds)
+    }
+    #[test]
+    fn a_look_ahead_is_what_will_be_due() {
+        let all = [
+            "1k/s",
+            "{sum: [1k/s, {poisson: {mean: 300/s}}, {burst: {peak: 900/s, for: 2s, every: 5s}}]}",
+            "{steps: [{rate: 100/s, for: 1s}, {rate: 300/s, for: 2s}, {rate: 1000/s, for: 40s}]}",
+        ];
+        for text in all {
+            let mut s = Schedule::new(T0, shape(text));
+            let mut c = s.cursor();
+            for i in 1..800 {
+                let t = T0 + Span::ms(i * 10);
+                if i == 400 {
+                    s.change(t, shape("50/s")).unwrap();
+                }
+                let ahead = c.peek(&s, t);
+                assert_eq!(ahead, c.due(&s, t), "{text} by slice {i}");
+            }
+        }
     }
     const ALL: &[&str] = &[
         "3k/s",

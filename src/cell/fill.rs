@@ -64,11 +64,11 @@ impl Cell {
         plan.streams[stream].division.share(total, self.state.cell as usize)
     }
 
-    /// What will be due by the end of the slice after it, as things stand.
+    /// What will be due of a stream here by the end of the slice after that one, as things stand.
     fn next_due(&self, plan: &Plan, stream: usize, schedule: &Schedule, slice: i64) -> u64 {
         let end = Time::of_slice(self.target(plan.streams[stream].feed, slice + 1) + 1);
-        let mut cursor = self.cursors[stream].clone().unwrap_or_else(|| schedule.cursor());
-        plan.streams[stream].division.share(cursor.due(schedule, end), self.state.cell as usize)
+        let total = self.cursors[stream].as_ref().map_or(0, |c| c.peek(schedule, end));
+        plan.streams[stream].division.share(total, self.state.cell as usize)
     }
 
     /// What of a stream was released and will be by the end of the slice that is filled.

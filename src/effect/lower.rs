@@ -830,20 +830,22 @@ impl Unit<'_> {
         {
             return Who::Named(i);
         }
+        // what an effect takes from a command line may name anything; a story says what it means
+        let story = f.locals.is_none() && !has_hole(&lower);
         if let Some(s) =
             lower.strip_prefix("service.").or_else(|| lower.strip_prefix("svchost.").filter(|s| *s != "exe"))
         {
             let services = &self.names.service_keys;
-            if f.locals.is_none() && !has_hole(s) && !services.is_empty() && !services.contains(s) {
+            if story && !services.is_empty() && !services.contains(s) {
                 self.problems.unknown(node, "service", s, services.iter().map(String::as_str));
             }
             return Who::Service(self.library.name(s));
         }
-        if lower.contains('.') || has_hole(&lower) || f.locals.is_some() {
+        if lower.contains('.') || !story {
             let image = scope::exe(super::template::file_name(&lower));
             let programs = &self.names.programs;
             let known = programs.is_empty() || programs.contains(&*image) || self.effects.knows(&image);
-            if f.locals.is_none() && !has_hole(&lower) && !known {
+            if story && !known {
                 let all = self.scope.process_names().into_iter().chain(programs.iter().map(|n| &**n));
                 self.problems.unknown(node, "program", &image, all);
             }

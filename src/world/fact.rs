@@ -10,7 +10,7 @@ use crate::activity::{Field, Kind};
 use crate::time::Time;
 use crate::world::atlas::AccountId;
 use crate::world::host::{Parent, Snap};
-use crate::world::texts::{TextId, Texts};
+use crate::world::texts::{TextId, Texts, by_eighths};
 
 /// A captured value.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,9 +134,7 @@ impl Facts {
         let i = match self.free.pop() {
             Some(i) => i,
             None => {
-                if self.slots.len() == self.slots.capacity() {
-                    self.slots.reserve_exact(self.slots.len() / 8 + 16);
-                }
+                by_eighths(&mut self.slots);
                 self.slots.push(Fact::blank());
                 self.slots.len() as u32 - 1
             }

@@ -75,7 +75,7 @@ impl State {
         let start = |slot: &u16| procs[*slot as usize].snap.start;
         let youngest = || self.slots_of(host, program).filter(own).max_by_key(start);
         // what people and machines do every day goes through the programs that are open
-        if inst.everyday() { None } else { youngest() }.or_else(|| self.image_slot(host, program))
+        (!inst.everyday()).then(youngest).flatten().or_else(|| self.image_slot(host, program))
     }
 
     /// Slots of the living processes of a program: those of the boot image, then the others.

@@ -43,6 +43,13 @@ struct Slot {
 /// Bytes that slots have room for: a short text does not keep the memory of a long one before it.
 const ROOM: [usize; 9] = [32, 48, 64, 96, 128, 192, 256, 384, 512];
 
+/// Makes room for one more by an eighth: what a cell's slabs hold is many and stays.
+pub fn by_eighths<T>(v: &mut Vec<T>) {
+    if v.len() == v.capacity() {
+        v.reserve_exact(v.len() / 8 + 16);
+    }
+}
+
 /// The texts of a cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Texts {
@@ -72,10 +79,7 @@ impl Texts {
         let i = match self.free[class].pop() {
             Some(i) => i,
             None => {
-                // by eighths: a cell's texts are many and stay
-                if self.slots.len() == self.slots.capacity() {
-                    self.slots.reserve_exact(self.slots.len() / 8 + 16);
-                }
+                by_eighths(&mut self.slots);
                 self.slots.push(Slot { class: class as u8, ..Slot::default() });
                 self.slots.len() as u32 - 1
             }
