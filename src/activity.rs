@@ -251,6 +251,7 @@ kinds! {
     KeyOpen, "key.open", "a persisted cryptographic key was opened", ["name" => KeyName, "path" => KeyPath, "algorithm" => KeyAlgorithm];
     WmiProvider, "wmi.provider", "a WMI provider was started", ["name" => WmiName, "path" => DllPath];
     WmiFail, "wmi.fail", "a WMI operation failed", ["operation" => WmiQuery, "status" => WmiStatus];
+    ProviderEvent, "provider.event", "a program wrote an event of its own to a log; a source's file tells by its name what that looks like", ["name" => EventName, "value1" => EventValue1, "value2" => EventValue2, "value3" => EventValue3, "value4" => EventValue4];
     AlertDetect, "alert.detect", "an antivirus reported something", ["path" => FilePath, "name" => ObjectName];
 }
 
@@ -271,7 +272,7 @@ fields! {
     ProcLogonId, "process.logon.id", Uint, "LUID of the logon session";
     ProcLogonEntityId, "process.logon.entity_id", Entity, "machine part, logon second and LUID: what Sysmon's LogonGuid is built from";
     ProcSessionId, "process.session.id", Uint, "terminal session id";
-    ProcIntegrity, "process.integrity_level", Text, "Low, Medium, High or System";
+    ProcIntegrity, "process.integrity_level", Text, "Untrusted, AppContainer, Low, Medium, High or System";
     ProcLabel, "process.mandatory_label", Text, "SID of the integrity level (S-1-16-8192)";
     ProcElevation, "process.elevation_type", Uint, "1 default, 2 full, 3 limited";
     ProcFileVersion, "process.pe.file_version", Text, "FileVersion resource";
@@ -302,7 +303,7 @@ fields! {
     ParentProcLogonId, "process.parent.logon.id", Uint, "LUID of the logon session";
     ParentProcLogonEntityId, "process.parent.logon.entity_id", Entity, "machine part, logon second and LUID: what Sysmon's LogonGuid is built from";
     ParentProcSessionId, "process.parent.session.id", Uint, "terminal session id";
-    ParentProcIntegrity, "process.parent.integrity_level", Text, "Low, Medium, High or System";
+    ParentProcIntegrity, "process.parent.integrity_level", Text, "Untrusted, AppContainer, Low, Medium, High or System";
     ParentProcLabel, "process.parent.mandatory_label", Text, "SID of the integrity level (S-1-16-8192)";
     ParentProcElevation, "process.parent.elevation_type", Uint, "1 default, 2 full, 3 limited";
     ParentProcFileVersion, "process.parent.pe.file_version", Text, "FileVersion resource";
@@ -333,7 +334,7 @@ fields! {
     TargetProcLogonId, "process.target.logon.id", Uint, "LUID of the logon session";
     TargetProcLogonEntityId, "process.target.logon.entity_id", Entity, "machine part, logon second and LUID: what Sysmon's LogonGuid is built from";
     TargetProcSessionId, "process.target.session.id", Uint, "terminal session id";
-    TargetProcIntegrity, "process.target.integrity_level", Text, "Low, Medium, High or System";
+    TargetProcIntegrity, "process.target.integrity_level", Text, "Untrusted, AppContainer, Low, Medium, High or System";
     TargetProcLabel, "process.target.mandatory_label", Text, "SID of the integrity level (S-1-16-8192)";
     TargetProcElevation, "process.target.elevation_type", Uint, "1 default, 2 full, 3 limited";
     TargetProcFileVersion, "process.target.pe.file_version", Text, "FileVersion resource";
@@ -596,6 +597,11 @@ fields! {
     DeviceName, "device.name", Text, "description of a device";
     DeviceClass, "device.class.name", Text, "setup class (DiskDrive)";
     DeviceClassId, "device.class.id", Guid, "GUID of the setup class";
+    EventName, "event.name", Text, "which event of its own a program wrote: its name in effects, background and sources (group_policy.applied)";
+    EventValue1, "event.value1", Text, "first value of it";
+    EventValue2, "event.value2", Text, "second value of it";
+    EventValue3, "event.value3", Text, "third value of it";
+    EventValue4, "event.value4", Text, "fourth value of it";
     LsaName, "lsa.name", Text, "logon process";
     KeyName, "key.name", Text, "name of a persisted key";
     KeyPath, "key.path", Text, "file that holds it";

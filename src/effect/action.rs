@@ -6,7 +6,7 @@ use super::template::Template;
 use super::value::{self, Wait};
 use crate::activity::{Field, Kind, Type};
 use crate::time::Span;
-use crate::world::program::{Count, Dur, FilePlace, LogonResult};
+use crate::world::program::{Count, Dur, FilePlace, Integrity, LogonResult};
 use crate::yaml::{Fields, Node, Problems};
 
 /// One action with its time.
@@ -50,10 +50,27 @@ pub struct Run {
     pub name: Option<Template>,
     /// Current directory.
     pub directory: Option<Template>,
+    /// Its token's integrity, where that is neither its parent's nor what its account and `elevated` say.
+    pub integrity: Option<Integrity>,
     /// Whoever starts it waits for its end.
     pub wait: bool,
     /// The text is typed in a shell of that kind (its parent) instead of given to CreateProcess.
     pub shell: Option<Shell>,
+}
+
+/// What a ticket is for.
+#[derive(Clone, Debug)]
+pub enum Ticket {
+    /// A service of a role.
+    Service(Template),
+    /// A service principal name.
+    Name(Template),
+    /// A role's own ticket-granting ticket.
+    Granting(Template),
+    /// Every account's with a principal name.
+    Every,
+    /// A copy of the ticket-granting ticket for a service that delegates.
+    Forward,
 }
 
 /// What is done.
@@ -70,11 +87,19 @@ pub enum What {
     /// Ends a process.
     End { process: Template, code: u32 },
     /// Opens a connection.
-    Connect { to: Template, port: Option<Template>, udp: bool, out: Count, into: Count, server: Option<Template> },
+    Connect {
+        to: Template,
+        port: Option<Template>,
+        udp: bool,
+        out: Count,
+        into: Count,
+        server: Option<Template>,
+        logon: bool,
+    },
     /// Looks up a name.
     Resolve { name: Template, exists: bool },
     /// Asks for a service ticket.
-    Ticket { service: Option<Template>, spn: Option<Template>, tgt: Option<Template>, rc4: bool },
+    Ticket { of: Ticket, rc4: bool, status: u32 },
     /// Logs on.
     Logon(Box<Logon>),
     /// Something is done on a server in the client's SMB session.
@@ -258,6 +283,7 @@ impl Run {
             elevated: false,
             name: None,
             directory: None,
+            integrity: None,
             wait: true,
             shell: None,
         }
@@ -279,6 +305,7 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
                 elevated: flag(&f, "elevated", false, p),
                 name: text("name", p),
                 directory: text("directory", p),
+                integrity: f.take("integrity").and_then(|n| word(n, p, "integrity", INTEGRITIES)),
                 wait: flag(&f, "wait", true, p),
                 shell: f
                     .take("shell")
@@ -328,9 +355,10 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
             let out = size("out", p).unwrap_or(Count::LogNormal { median: 1200.0, p99: 40_000.0 });
             let into = size("in", p).unwrap_or(Count::LogNormal { median: 6000.0, p99: 900_000.0 });
             let udp = flag(&f, "udp", false, p);
+            let logon = flag(&f, "logon", false, p);
             let server = take_text(&f, "server", p);
             f.finish(p);
-            What::Connect { to: to?, port, udp, out, into, server }
+            What::Connect { to: to?, port, udp, out, into, server, logon }
         }
         "resolve" if value.as_str().is_some() => {
             What::Resolve { name: Template::read(value, p, "`resolve`")?, exists: true }
@@ -346,15 +374,23 @@ fn pair(key: &Node, value: &Node, mut common: Common, p: &mut Problems) -> Optio
         "ticket" => {
             let f = value.fields(p, "`ticket`")?;
             common.read(&f, p);
-            let (service, spn) = (take_text(&f, "service", p), take_text(&f, "spn", p));
-            let tgt = take_text(&f, "tgt", p);
+            let service = take_text(&f, "service", p).map(Ticket::Service);
+            let name = take_text(&f, "spn", p).map(Ticket::Name);
+            let granting = take_text(&f, "tgt", p).map(Ticket::Granting);
+            let every = flag(&f, "every", false, p).then_some(Ticket::Every);
+            let forward = flag(&f, "forward", false, p).then_some(Ticket::Forward);
             let rc4 = flag(&f, "rc4", false, p);
+            let status = f.take("result").and_then(|n| word(n, p, "result", TICKETS)).unwrap_or(0);
             f.finish(p);
-            if service.is_none() && spn.is_none() && tgt.is_none() {
-                p.at(value, "`ticket` lacks `service` (a role), `spn` or `tgt` (a role)");
-                return None;
+            let mut of = [service, name, granting, every, forward].into_iter().flatten();
+            match (of.next(), of.next()) {
+                (Some(of), None) => What::Ticket { of, rc4, status },
+                _ => {
+                    let one = "`service` (a role), `spn`, `tgt` (a role), `every: true` or `forward: true`";
+                    p.at(value, format!("`ticket` needs one of {one}"));
+                    return None;
+                }
             }
-            What::Ticket { service, spn, tgt, rc4 }
         }
         "logon" => {
             let f = value.fields(p, "`logon`")?;
@@ -527,6 +563,14 @@ pub fn number_word(field: Field, text: &str) -> Option<String> {
     }
 }
 
+/// What `integrity` may say: a sandbox that the program starts the process in.
+pub const INTEGRITIES: &[(&str, Integrity)] = &[
+    ("untrusted", Integrity::Untrusted),
+    ("app_container", Integrity::AppContainer),
+    ("low", Integrity::Low),
+    ("medium", Integrity::Medium),
+];
+
 const RESULTS: &[(&str, LogonResult)] = &[
     ("ok", LogonResult::Ok),
     ("no_such_user", LogonResult::NoSuchUser),
@@ -535,6 +579,10 @@ const RESULTS: &[(&str, LogonResult)] = &[
     ("disabled", LogonResult::Disabled),
     ("expired", LogonResult::Expired),
 ];
+
+/// What a domain controller may answer to who asks for a service ticket (RFC 4120, 7.5.9).
+pub const TICKETS: &[(&str, u32)] =
+    &[("ok", 0), ("no_such_service", 0x7), ("no_common_encryption", 0xe), ("user_to_user", 0x1b), ("expired", 0x20)];
 
 /// How a logon may end.
 pub fn results() -> Vec<&'static str> {

@@ -4,18 +4,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::action::{Action, Logon, Run, Shell, What, number_word};
+use super::action::{self, Action, Logon, Run, Shell, What, number_word};
 use super::condition::Facts;
 use super::scope::{self, Builtin, Names, RoleKind, Scope};
 use super::share::{share_mask, unc};
 use super::template::{Format, Holes, Part, Randoms, Template, apply, clean, has_hole};
 use super::value::{self, Wait};
+use super::run::Exec;
 use super::{Effects, Notes};
 use crate::activity::{Field, Kind, Type};
 use crate::world::net;
 use crate::world::program::{
-    AccountSel, Attr, Dest, Dur, FILE_VAR, Fmt, HostSel, Library, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId,
-    Slot, Timed, Tpl, Who,
+    AccountSel, Attr, Dest, Dur, FILE_VAR, Fmt, HostSel, Integrity, Library, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId,
+    Slot, Ticket, Timed, Tpl, Who,
 };
 use crate::yaml::{Node, Problems};
 
@@ -73,6 +74,8 @@ pub struct Frame {
     pub account: AccountSel,
     /// Its token is elevated.
     pub elevated: bool,
+    /// Integrity of what it starts next, where its own does not tell.
+    pub integrity: Option<Integrity>,
     /// Current directory with holes, no final backslash.
     pub cwd: String,
     /// Variables set in the shell so far (upper case).
@@ -83,6 +86,8 @@ pub struct Frame {
     pub locals: Option<Rc<Locals>>,
     /// Its random values.
     pub draws: Rc<RefCell<Randoms>>,
+    /// Processes that it started and named.
+    pub own: Rc<RefCell<Vec<(String, Reg)>>>,
     /// Inside `files`: `{file}` is known.
     pub file: bool,
     /// Pause between lines without one.
@@ -126,11 +131,13 @@ impl Frame {
             part: Role::Direct,
             account,
             elevated: elevated || account == AccountSel::System,
+            integrity: None,
             cwd: String::new(),
             env: Rc::default(),
             shell: None,
             locals: None,
             draws: Rc::default(),
+            own: Rc::default(),
             file: false,
             pace: value::ms(4, 45),
             lead: value::NONE,
@@ -229,7 +236,7 @@ impl Unit<'_> {
                 let Some(who) = self.who_of(f, process)? else { return Ok(()) };
                 push(out, after, part, Op::Exit { who, code: *code });
             }
-            What::Connect { to, port, udp, out: sent, into, server } => {
+            What::Connect { to, port, udp, out: sent, into, server, logon } => {
                 let Some(dest) = self.text(f, to)? else { return Ok(()) };
                 let Some(port) = self.port(f, to, port.as_ref(), &dest)? else { return Ok(()) };
                 let role = to.as_lit().is_some_and(|t| t.to_lowercase().starts_with("any."));
@@ -242,24 +249,27 @@ impl Unit<'_> {
                     Some(t) => self.who_of(f, t)?,
                     None => None,
                 };
-                let op = Op::Connect { by, to, port, udp: *udp, bytes_out: *sent, bytes_in: *into, server };
+                let (udp, logon) = (*udp, *logon);
+                let op = Op::Connect { by, to, port, udp, bytes_out: *sent, bytes_in: *into, server, logon };
                 push(out, after, part, op);
             }
             What::Resolve { name, exists } => {
                 let Some(name) = self.text(f, name)? else { return Ok(()) };
                 push(out, after, part, Op::Resolve { by, name: self.holes.tpl(&name), exists: *exists });
             }
-            What::Ticket { service, spn, tgt, rc4 } => {
-                let service = match tgt.as_ref().or(service.as_ref()) {
-                    Some(t) => self.account_named(f, t)?,
-                    None => Some(AccountSel::Actor),
+            What::Ticket { of, rc4, status } => {
+                let of = match of {
+                    action::Ticket::Service(t) => self.account_named(f, t)?.map(Ticket::Service),
+                    action::Ticket::Granting(t) => self.account_named(f, t)?.map(Ticket::Granting),
+                    action::Ticket::Name(t) => self.text(f, t)?.map(|t| Ticket::Name(self.holes.tpl(&t))),
+                    action::Ticket::Every => Some(Ticket::Every),
+                    action::Ticket::Forward => Some(Ticket::Forward),
                 };
-                let spn = self.maybe(f, spn)?;
-                if let Some(service) = service {
-                    push(out, after, part, Op::Ticket { by, service, spn, bare: tgt.is_some(), rc4: *rc4 });
+                if let Some(of) = of {
+                    push(out, after, part, Op::Ticket { by, of, rc4: *rc4, status: *status });
                 }
             }
-            What::Logon(l) => self.logon(f, l, after, out)?,
+            What::Logon(l) => self.logon(f, by, l, after, out)?,
             What::Share { host, account, explicit, then } => {
                 let Some(text) = self.text(f, host)? else { return Ok(()) };
                 let Some(host) = self.host_named(&text, host) else { return Ok(()) };
@@ -344,7 +354,7 @@ impl Unit<'_> {
         Ok(port)
     }
 
-    fn logon(&mut self, f: &Frame, l: &Logon, after: Dur, out: &mut Script) -> Result<(), Split> {
+    fn logon(&mut self, f: &Frame, by: Who, l: &Logon, after: Dur, out: &mut Script) -> Result<(), Split> {
         let host = match &l.host {
             Some(t) => match self.text(f, t)? {
                 Some(text) => match self.host_named(&text, t) {
@@ -361,6 +371,7 @@ impl Unit<'_> {
         };
         let then = if l.then.is_empty() { None } else { Some(self.away(f, AccountSel::Actor, &l.then)?) };
         let op = Op::Logon {
+            by,
             host,
             account,
             logon_type: l.logon_type,
@@ -433,11 +444,18 @@ impl Unit<'_> {
         {
             frame.cwd = d.trim_end_matches('\\').to_owned();
         }
-        let name = match &r.name {
-            Some(t) => self.text(f, t)?.and_then(|n| self.scope.name(&n)),
-            None => None,
-        };
-        self.command(&frame, &line, name, r.wait, &r.command.node, out)
+        frame.integrity = r.integrity;
+        let Some(t) = &r.name else { return self.command(&frame, &line, None, r.wait, &r.command.node, out) };
+        let Some(name) = self.text(f, t)? else { return Ok(()) };
+        if f.locals.is_none() {
+            let name = self.scope.name(&name);
+            return self.command(&frame, &line, name, r.wait, &r.command.node, out);
+        }
+        // a process of an effect's own: it goes on beside the effect, which keeps it until it is done
+        frame.shell = None;
+        let reg = self.beside(&frame, Exec::of(&line), &r.command.node, out)?;
+        f.own.borrow_mut().extend(reg.map(|r| (name, r)));
+        Ok(())
     }
 
     /// Arguments of an activity; none when one needs a capture that is not there.
@@ -830,6 +848,9 @@ impl Unit<'_> {
         {
             return Who::Named(i);
         }
+        if let Some((_, reg)) = f.own.borrow().iter().rev().find(|(n, _)| n == word) {
+            return Who::Reg(*reg);
+        }
         // what an effect takes from a command line may name anything; a story says what it means
         let story = f.locals.is_none() && !has_hole(&lower);
         if let Some(s) =
@@ -841,11 +862,13 @@ impl Unit<'_> {
             }
             return Who::Service(self.library.name(s));
         }
+        // a word that an effect's file has as it stands, not one from a command line
+        let written = node.as_str() == Some(text) && !lower.contains('.');
         if lower.contains('.') || !story {
             let image = scope::exe(super::template::file_name(&lower));
             let programs = &self.names.programs;
             let known = programs.is_empty() || programs.contains(&*image) || self.effects.knows(&image);
-            if story && !known {
+            if (story || written) && !known {
                 let all = self.scope.process_names().into_iter().chain(programs.iter().map(|n| &**n));
                 self.problems.unknown(node, "program", &image, all);
             }

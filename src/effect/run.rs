@@ -181,17 +181,33 @@ impl Unit<'_> {
         }
         let started = self.start(f, exec, name, node, out)?;
         if !wait && !started.named {
-            let reg = started.reg;
-            let mut script = vec![];
-            let end = self.play(&started, node, &mut script)?;
-            self.close(&started, end, &mut script);
-            let script = self.library.script(script);
-            push(out, value::NONE, Part::Effect, Op::Fork { script });
-            self.free(reg);
+            self.fork(&started, node, out)?;
+            self.free(started.reg);
             return Ok(End::Stays);
         }
         let end = self.play(&started, node, out)?;
         Ok(self.close(&started, end, out))
+    }
+
+    /// Starts a program that goes on by itself, and keeps its register; none when it does not start.
+    pub fn beside(&mut self, f: &Frame, exec: Exec, node: &Node, out: &mut Script) -> Result<Option<Reg>, Split> {
+        if exec.token.trim().is_empty() || self.depth >= DEPTH_MAX || self.over(node) {
+            return Ok(None);
+        }
+        let started = self.start(f, exec, None, node, out)?;
+        self.fork(&started, node, out)?;
+        self.regs |= 1 << started.reg;
+        Ok(Some(started.reg))
+    }
+
+    /// What a started program does, beside what follows.
+    fn fork(&mut self, started: &Started, node: &Node, out: &mut Script) -> Result<(), Split> {
+        let mut script = vec![];
+        let end = self.play(started, node, &mut script)?;
+        self.close(started, end, &mut script);
+        let script = self.library.script(script);
+        push(out, value::NONE, Part::Effect, Op::Fork { script });
+        Ok(())
     }
 
     /// Starts a program; its register is taken until [`Unit::close`].
@@ -221,6 +237,7 @@ impl Unit<'_> {
             parent: f.me,
             account: f.account,
             integrity: match (system, elevated) {
+                _ if f.integrity.is_some() => f.integrity.unwrap_or(Integrity::Inherit),
                 (true, _) => Integrity::System,
                 (_, true) => Integrity::High,
                 _ => Integrity::Inherit,
@@ -235,6 +252,8 @@ impl Unit<'_> {
             part: if f.part == Part::Direct { Part::Effect } else { f.part },
             account: f.account,
             elevated,
+            integrity: None,
+            own: Rc::default(),
             shell: None,
             locals: None,
             file: false,
@@ -399,6 +418,7 @@ impl Unit<'_> {
         let mut frame = Frame {
             locals: Some(Rc::new(locals.clone())),
             draws: Rc::default(),
+            own: Rc::default(),
             pace: Dur::Range(Span::us(250), Span::ms(4)),
             ..f.clone()
         };
@@ -469,6 +489,7 @@ impl Unit<'_> {
                 if !there.is_empty() {
                     let then = Some(self.away(&frame, AccountSel::Actor, &there)?);
                     let op = Op::Logon {
+                        by: frame.me,
                         host,
                         account: AccountSel::Actor,
                         logon_type: 3,
@@ -492,6 +513,9 @@ impl Unit<'_> {
                 self.actions(&frame, &own, out)?;
             }
             _ => self.actions(&frame, &e.does, out)?,
+        }
+        for (_, reg) in frame.own.borrow().iter() {
+            self.free(*reg);
         }
         if !e.prints.is_empty() {
             self.printed.clear();

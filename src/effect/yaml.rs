@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::action::{self, Action, What};
+use super::action::{self, Action, Ticket, What};
 use super::condition::{self, Cond};
 use super::scope;
 use super::template::Template;
@@ -453,6 +453,9 @@ impl Check<'_> {
             match &a.what {
                 What::Run(r) => {
                     texts.push(&r.command);
+                    if let Some(name) = r.name.as_ref().filter(|_| r.wait) {
+                        self.p.at(&name.node, "in an effect a process with a `name` goes on by itself: it needs `wait: false`");
+                    }
                     texts.extend([&r.parent, &r.account, &r.name, &r.directory].into_iter().flatten());
                 }
                 What::Emit(_, args) => texts.extend(args.iter().map(|(_, t)| t)),
@@ -463,7 +466,10 @@ impl Check<'_> {
                 What::End { process, .. } => texts.push(process),
                 What::Connect { to, port, server, .. } => texts.extend(server.iter().chain(port).chain([to])),
                 What::Resolve { name, .. } => texts.push(name),
-                What::Ticket { service, spn, tgt, .. } => texts.extend([service, spn, tgt].into_iter().flatten()),
+                What::Ticket { of, .. } => match of {
+                    Ticket::Service(t) | Ticket::Name(t) | Ticket::Granting(t) => texts.push(t),
+                    Ticket::Every | Ticket::Forward => {}
+                },
                 What::Logon(l) => texts.extend([&l.host, &l.account].into_iter().flatten()),
                 What::Share { host, account, .. } => texts.extend(account.iter().chain([host])),
                 What::Remote { host, by, .. } => texts.extend([host, by]),

@@ -12,7 +12,7 @@ use crate::time::Span;
 use crate::world::atlas::Persona;
 use crate::world::net;
 use crate::world::program::{
-    AccountSel, Background, Bind, Dest, Dur, Habit, Holder, HostSel, Library, LogonResult, Op, Rhythm, ScenarioId,
+    AccountSel, Background, Bind, Dest, Dur, Habit, Holder, HostSel, Library, LogonResult, Op, Ticket, Rhythm, ScenarioId,
     ScriptId, Who,
 };
 use crate::yaml::{Node, Problems};
@@ -208,7 +208,8 @@ pub fn yields(library: &Library, script: ScriptId, times: f64, sum: &mut BTreeMa
                 }
             }
             Op::Resolve { .. } => add(Kind::NameResolve, times),
-            Op::Ticket { bare, .. } => add(if *bare { Kind::KerberosTgt } else { Kind::KerberosService }, times),
+            Op::Ticket { of: Ticket::Granting(_), .. } => add(Kind::KerberosTgt, times),
+            Op::Ticket { .. } => add(Kind::KerberosService, times),
             Op::Logon { result, then, .. } => {
                 add(if *result == LogonResult::Ok { Kind::LogonStart } else { Kind::LogonFail }, times);
                 inner.extend(then.map(|s| (s, times)));

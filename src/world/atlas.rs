@@ -445,6 +445,8 @@ pub struct Group {
     pub sid: Text,
     /// `global`, `universal`, `domain local`.
     pub scope: Text,
+    /// Roles of the hosts whose local administrators its members are (indices into [`Atlas::roles`]).
+    pub administers: Vec<u16>,
 }
 
 /// What is installed: the programs of an operating system's servicing level and those of packages.

@@ -342,7 +342,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             luid: s.luid,
             logon: h.second(a, s.start),
             terminal,
-            level: if b.app_container { Level::Low } else { owner_level },
+            level: if b.app_container { Level::AppContainer } else { owner_level },
             elevation: if s.linked != 0 { 3 } else { 1 },
         };
         let mut p = Proc {

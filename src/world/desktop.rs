@@ -50,6 +50,7 @@ impl State {
                     rc4: false,
                     ntlm: false,
                     bare: false,
+                    forward: false,
                     status: 0,
                 };
                 let tag = l.tag.map(|t| Tag { part: Part::Collateral as u8, ..t });

@@ -2,7 +2,7 @@
 //!
 //! Everything that may change or go away meanwhile is captured by value; what never changes stays an index.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub enum Val {
     Guid([u8; 16]),
     /// An address.
     Ip(Ipv4Addr),
+    /// An address of the other kind.
+    Ip6(Ipv6Addr),
 }
 
 /// No module.

@@ -23,6 +23,10 @@ pub const EARLY: u16 = 14;
 /// A token's integrity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub enum Level {
+    /// S-1-16-0
+    Untrusted,
+    /// S-1-16-4096 in an app container: Sysmon tells these two apart
+    AppContainer,
     /// S-1-16-4096
     Low,
     /// S-1-16-8192

@@ -6,7 +6,7 @@ use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{SYSTEM_LUID, Session, Snap};
-use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Tpl, Who};
+use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Ticket, Who};
 use crate::world::state::{Body, KerberosAsk, LogOn, State, Task, What};
 
 /// A session that is in use is looked at again after this.
@@ -16,6 +16,7 @@ impl State {
     pub(super) fn logon_op(
         &mut self,
         t: &mut Task,
+        by: Who,
         host: HostSel,
         account: AccountSel,
         logon_type: u8,
@@ -37,12 +38,12 @@ impl State {
         };
         let play = then.map(|script| t.play(script, to, parent, account, rng.u64(), part));
         let from = (to != here).then(|| (here, self.hosts[t.host as usize].new_port(false)));
-        if explicit {
-            self.explicit(t, to, account, tag);
-        }
         let hold = super::play::draw(hold, &mut rng);
         // other credentials beside one's own session come from the secondary logon service
         let secondary = from.is_none() && (logon_type == 9 || logon_type == 2 && explicit);
+        if explicit && !secondary {
+            self.explicit(t, by, to, account, tag);
+        }
         let caller = self.proc(t.regs.actor()).filter(|_| secondary).map(|p| (p.snap.account, p.snap.luid));
         self.ask_logon(LogOn {
             host: to,
@@ -114,6 +115,7 @@ impl State {
                 rc4: false,
                 ntlm: false,
                 bare: false,
+                forward: false,
                 status,
             };
             // a network logon usually finds the ticket-granting ticket in the client's cache
@@ -151,6 +153,7 @@ impl State {
                 rc4: false,
                 ntlm: true,
                 bare: false,
+                forward: false,
                 status,
             };
             let dc = if domain { self.atlas().host(l.host).dc } else { l.host };
@@ -163,52 +166,57 @@ impl State {
         time
     }
 
-    /// The actor's session asks its domain controller for a service ticket.
-    pub(super) fn ticket(
-        &mut self,
-        t: &mut Task,
-        by: Who,
-        service: AccountSel,
-        spn: Option<&Tpl>,
-        bare: bool,
-        rc4: bool,
-        tag: u32,
-    ) {
+    /// The actor's session asks its domain controller for a ticket, or for several.
+    pub(super) fn ticket(&mut self, t: &mut Task, by: Who, of: &Ticket, rc4: bool, status: u32, tag: u32) {
         let client = self.host_id(t.host);
         let c = self.atlas().host(client);
         let (dc, ip) = (c.dc, c.ip);
         let account = self.find(t.host, by, t.inst.id, &t.regs);
-        let account = self.proc(account).map_or(t.account, |p| p.snap.account);
-        let spn = spn.map(|s| self.filled(t, s));
-        let service = match (spn, service) {
-            (Some(name), _) => self.atlas().accounts.iter().position(|a| a.spn.eq_ignore_ascii_case(&name)),
-            (None, AccountSel::Role(r)) => match t.inst.roles.get(r as usize) {
-                Some(crate::world::instance::Bound::Account(a)) => Some(a.0 as usize),
-                Some(crate::world::instance::Bound::Host(h)) => Some(self.atlas().host(*h).account.0 as usize),
+        let account = match self.proc(account).map_or(t.account, |p| p.snap.account) {
+            AccountId::SYSTEM | AccountId::NETWORK_SERVICE => c.account,
+            other => other,
+        };
+        let one = |state: &State, sel: AccountSel| match sel {
+            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
+                Some(crate::world::instance::Bound::Account(a)) => Some(*a),
+                Some(crate::world::instance::Bound::Host(h)) => Some(state.atlas().host(*h).account),
                 _ => None,
             },
-            (None, other) => Some(self.account_on(client, other, t.account).0 as usize),
+            other => Some(state.account_on(client, other, t.account)),
         };
-        // a name that nobody has registered gets no ticket; the controller records that as a failure of 4769, which
-        // no policy of ours selects
-        let Some(service) = service else { return };
+        let atlas = self.shared().atlas.clone();
+        let mut services: Vec<Option<AccountId>> = match of {
+            Ticket::Service(s) | Ticket::Granting(s) => one(self, *s).map(Some).into_iter().collect(),
+            Ticket::Every => atlas.service_accounts.iter().copied().map(Some).collect(),
+            Ticket::Forward => vec![None],
+            Ticket::Name(name) => {
+                let name = self.filled(t, name);
+                let named = atlas.accounts.iter().position(|a| a.spn.eq_ignore_ascii_case(&name));
+                // a name that nobody has registered leaves nothing that could be named
+                named.map(|i| Some(AccountId(i as u32))).into_iter().collect()
+            }
+        };
         let cause = self.tag_of(tag).map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
         let mut rng = Rng::new(t.rng.u64());
-        let service = AccountId(service as u32);
-        let ask = KerberosAsk {
-            account: if bare { service } else { account },
-            service: None,
-            service_account: (!bare).then_some(service),
-            guid: guid_bytes(rng.u64(), rng.u64()),
-            ip,
-            port: self.client_port(client),
-            rc4,
-            ntlm: false,
-            bare,
-            status: 0,
-        };
-        let time = self.now + Span::us(rng.range(1_500, 8_000));
-        self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
+        let mut time = self.now;
+        let bare = matches!(of, Ticket::Granting(_));
+        for service in services.drain(..) {
+            let ask = KerberosAsk {
+                account: service.filter(|_| bare).unwrap_or(account),
+                service: None,
+                service_account: service.filter(|_| !bare),
+                guid: guid_bytes(rng.u64(), rng.u64()),
+                ip,
+                port: self.client_port(client),
+                rc4,
+                ntlm: false,
+                bare,
+                forward: matches!(of, Ticket::Forward),
+                status,
+            };
+            time = time + Span::us(rng.range(1_500, 8_000));
+            self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
+        }
     }
 
     fn client_port(&mut self, client: HostId) -> u16 {
@@ -219,11 +227,12 @@ impl State {
     }
 
     /// Explicit credentials are used on the client (4648).
-    pub(super) fn explicit(&mut self, t: &Task, to: HostId, account: AccountId, tag: u32) {
+    pub(super) fn explicit(&mut self, t: &Task, by: Who, to: HostId, account: AccountId, tag: u32) {
         if !self.wants(Kind::LogonExplicit) {
             return;
         }
-        let Some(p) = self.proc(t.regs.actor()).copied() else { return };
+        let by = self.lookup(t.host, by, t.inst.id, &t.regs).unwrap_or(t.regs.actor());
+        let Some(p) = self.proc(by).copied() else { return };
         let here = self.host_id(t.host) == to;
         let server = if here { "localhost".to_owned() } else { self.atlas().host(to).fqdn.to_string() };
         let id = self.texts.keep(&server);
@@ -236,15 +245,29 @@ impl State {
         self.done(i);
     }
 
+    /// A process of the machine gives somebody's credentials to the security authority (4648 before each 4624 that names a
+    /// process, recorded of winlogon, wininit and the service hosts of the desktop and of runas).
+    fn typed(&mut self, host: u32, l: &LogOn, caller: &Snap, ip: Option<std::net::Ipv4Addr>, tag: u32) {
+        if caller.pid == 0 || !self.wants(Kind::LogonExplicit) {
+            return;
+        }
+        let i = self.fact(Kind::LogonExplicit, host, self.now, caller, tag);
+        let f = self.facts.get_mut(i);
+        (f.subject, f.subject_luid) = asked_by(l, caller);
+        f.account = l.account;
+        f.extra.extend(source(l, ip, 0));
+        self.done(i);
+    }
+
     /// A domain controller answers a ticket request.
     pub(super) fn kerberos(&mut self, dc: HostId, ask: KerberosAsk, tag: Option<crate::world::state::Tag>) {
         let Some(host) = self.local(dc) else { return };
         if ask.ntlm {
             return self.validate(host, ask, tag);
         }
-        let kind = match (ask.status, ask.service.is_some() || ask.service_account.is_some()) {
+        let kind = match (ask.status, ask.forward || ask.service.is_some() || ask.service_account.is_some()) {
+            (_, true) => Kind::KerberosService,
             (0, false) => Kind::KerberosTgt,
-            (0, true) => Kind::KerberosService,
             _ => Kind::KerberosFail,
         };
         if !self.wants(kind) {
@@ -260,7 +283,7 @@ impl State {
                 (a.name.to_string(), a.sid.to_string())
             }
             (None, Some(a)) => (atlas.account(a).name.to_string(), atlas.account(a).sid.to_string()),
-            (None, None) if kind == Kind::KerberosTgt => ("krbtgt".to_owned(), format!("{}-502", atlas.forest.sid)),
+            (None, None) if kind != Kind::KerberosFail => ("krbtgt".to_owned(), format!("{}-502", atlas.forest.sid)),
             (None, None) => (format!("krbtgt/{}", atlas.forest.netbios), "S-1-0-0".to_owned()),
         };
         let (service, sid) = (self.texts.keep(&service), self.texts.keep(&sid));
@@ -271,7 +294,14 @@ impl State {
         f.extra.push((Field::KerberosServiceSid, Val::Text(sid)));
         f.extra.push((
             Field::KerberosOptions,
-            Val::Uint(if kind == Kind::KerberosTgt { 0x4081_0010 } else { 0x4081_0000 }),
+            Val::Uint(match kind {
+                // forwarded, for a service that delegates (recorded)
+                _ if ask.forward => 0x6081_0010,
+                Kind::KerberosTgt => 0x4081_0010,
+                // a sixth of the recorded ones do not ask for a canonical name
+                _ if ask.guid[0] % 6 == 0 => 0x4080_0000,
+                _ => 0x4081_0000,
+            }),
         ));
         f.extra.push((Field::KerberosStatus, Val::Uint(ask.status as u64)));
         f.extra.push((
@@ -405,6 +435,9 @@ impl State {
             }
             None => (None, 0, self.atlas().host(l.host).name.to_string()),
         };
+        if matches!(l.logon_type, 2 | 7 | 9 | 10 | 11) {
+            self.typed(host, &l, &caller, ip, tag);
+        }
         if l.result != LogonResult::Ok {
             return self.logon_failed(host, &l, &style, caller, ip, port, &workstation, tag);
         }
@@ -416,7 +449,8 @@ impl State {
         }
         let account = self.atlas().account(l.account);
         let admin = matches!(account.kind, AccountKind::Admin | AccountKind::BuiltIn)
-            || (account.local_admin && account.host == Some(l.host));
+            || (account.local_admin && account.host == Some(l.host))
+            || account.kind == AccountKind::Service && self.atlas().administers(account, l.host);
         // a machine has rights on itself; elsewhere it is one of many
         let own = account.kind == AccountKind::Machine && account.host == Some(l.host);
         let pair = admin && matches!(l.logon_type, 2 | 10 | 11) && account.kind != AccountKind::BuiltIn;
@@ -639,13 +673,7 @@ impl State {
         f.extra.push((Field::LogonLmPackage, lm));
         f.extra.push((Field::LogonKeyLength, Val::Uint(style.key_length)));
         f.extra.push((Field::LogonWorkstation, ws));
-        if let Some(ip) = ip {
-            f.extra.push((Field::SourceIp, Val::Ip(ip)));
-            f.extra.push((Field::SourcePort, Val::Uint(port as u64)));
-        } else if matches!(l.logon_type, 2 | 7 | 11) {
-            f.extra.push((Field::SourceIp, Val::Ip(std::net::Ipv4Addr::LOCALHOST)));
-            f.extra.push((Field::SourcePort, Val::Uint(0)));
-        }
+        f.extra.extend(source(l, ip, port));
         self.done(i);
         i
     }
@@ -779,6 +807,19 @@ fn asked_by(l: &LogOn, caller: &Snap) -> (AccountId, u64) {
     }
 }
 
+/// Address and port that a logon's records show: the client's, whose port only the network logon knows; the machine's own
+/// where somebody sits at it or runs something as another; none for its own accounts (recorded).
+fn source(l: &LogOn, ip: Option<std::net::Ipv4Addr>, port: u16) -> impl Iterator<Item = (Field, Val)> + use<> {
+    let (ip, port) = match (ip, l.logon_type) {
+        (Some(ip), 3) => (Some(Val::Ip(ip)), port),
+        (Some(ip), _) => (Some(Val::Ip(ip)), 0),
+        (None, 2 | 9) if l.caller.is_some() => (Some(Val::Ip6(std::net::Ipv6Addr::LOCALHOST)), 0),
+        (None, 2 | 7 | 11) if l.account.0 >= AccountId::FIRST => (Some(Val::Ip(std::net::Ipv4Addr::LOCALHOST)), 0),
+        (None, _) => (None, 0),
+    };
+    ip.into_iter().flat_map(move |ip| [(Field::SourceIp, ip), (Field::SourcePort, Val::Uint(port as u64))])
+}
+
 enum By {
     Lsass,
     Services,
@@ -815,7 +856,7 @@ impl Style {
             (4, _) => s("Advapi  ", "Negotiate", By::Service("schedule")),
             (5, _) => s("Advapi  ", "Negotiate", By::Services),
             (10, _) => s("User32 ", "Negotiate", By::Service("termservice")),
-            _ => s("User32 ", "Negotiate", By::Winlogon),
+            _ => s("User32 ", "Negotiate", By::Service("lsm")),
         }
     }
 }

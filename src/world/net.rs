@@ -5,11 +5,12 @@ use std::net::Ipv4Addr;
 use crate::activity::{Field, Kind};
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
-use crate::world::atlas::HostId;
+use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{ProcRef, Regs};
-use crate::world::program::{Dest, Who};
-use crate::world::state::{Body, State, Tag, Task};
+use crate::world::logon::guid_bytes;
+use crate::world::program::{Dest, LogonResult, Who};
+use crate::world::state::{Body, LogOn, State, Tag, Task};
 
 impl State {
     /// Opens a connection; returns how long the caller waits for it.
@@ -22,6 +23,7 @@ impl State {
         udp: bool,
         bytes: (u64, u64),
         server: Option<Who>,
+        logon: bool,
         tag: u32,
     ) -> Span {
         let (host, name, ip) = match to {
@@ -45,7 +47,45 @@ impl State {
                 }
             }
         };
-        self.connect(by, host, &name, ip, port, udp, bytes, server, tag, t.rng.u64())
+        let wait = self.connect(by, host, &name, ip, port, udp, bytes, server, tag, t.rng.u64());
+        if let Some(to) = host.filter(|h| logon && *h != self.host_id(t.host)) {
+            self.bind(t, by, to, tag);
+        }
+        wait
+    }
+
+    /// Whoever connected logs on over that connection: a bind to a directory, a call of a remote interface.
+    fn bind(&mut self, t: &mut Task, by: ProcRef, to: HostId, tag: u32) {
+        let Some(p) = self.proc(by).copied() else { return };
+        let h = &self.hosts[by.host as usize];
+        let outbound = h.session(p.snap.luid).and_then(|i| h.sessions[i].outbound);
+        let account = outbound.unwrap_or(p.snap.account);
+        // who is known on this machine only is nobody there
+        let known = match self.atlas().account(account).kind {
+            AccountKind::WellKnown => matches!(account, AccountId::SYSTEM | AccountId::NETWORK_SERVICE),
+            kind => kind != AccountKind::Local,
+        };
+        if !known {
+            return;
+        }
+        let port = 49_152 + h.ports[0];
+        let mut rng = Rng::new(t.rng.u64());
+        self.ask_logon(LogOn {
+            host: to,
+            account,
+            logon_type: 3,
+            result: LogonResult::Ok,
+            ntlm: false,
+            from: Some((self.host_id(by.host), port)),
+            guid: guid_bytes(rng.u64(), rng.u64()),
+            hold: Span::us(rng.lognormal(4e6, 480e6) as i64),
+            then: None,
+            tag: self.tag_of(tag),
+            typed: None,
+            caller: None,
+            link: 0,
+            terminal: 0,
+        });
     }
 
     /// A connection with its name resolution and ports; the server's side follows in its own cell.

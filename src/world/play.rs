@@ -613,10 +613,10 @@ impl State {
             Op::Inject { by, target, function, module } => {
                 self.inject(t, *by, *target, function.as_ref(), module.as_ref(), tag)
             }
-            Op::Connect { by, to, port, udp, bytes_out, bytes_in, server } => {
+            Op::Connect { by, to, port, udp, bytes_out, bytes_in, server, logon } => {
                 let by = self.doer(t, *by);
                 let bytes = (draw_count(*bytes_out, &mut t.rng) as u64, draw_count(*bytes_in, &mut t.rng) as u64);
-                return Next::Wait(self.connect_op(t, by, to, *port, *udp, bytes, *server, tag));
+                return Next::Wait(self.connect_op(t, by, to, *port, *udp, bytes, *server, *logon, tag));
             }
             Op::Resolve { by, name, exists } => {
                 let by = self.doer(t, *by);
@@ -627,8 +627,8 @@ impl State {
                     self.resolve(by, name, *exists, tag, self.now);
                 }
             }
-            Op::Logon { host, account, logon_type, result, ntlm, explicit, hold, then } => {
-                self.logon_op(t, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
+            Op::Logon { by, host, account, logon_type, result, ntlm, explicit, hold, then } => {
+                self.logon_op(t, *by, *host, *account, *logon_type, *result, *ntlm, *explicit, *hold, *then, part, tag);
             }
             Op::Share { host, account, explicit, script } => {
                 let (wait, again) = self.share_op(t, *host, *account, *explicit, *script, part, tag);
@@ -654,7 +654,7 @@ impl State {
                     }
                 }
             }
-            Op::Ticket { by, service, spn, bare, rc4 } => self.ticket(t, *by, *service, spn.as_ref(), *bare, *rc4, tag),
+            Op::Ticket { by, of, rc4, status } => self.ticket(t, *by, of, *rc4, *status, tag),
             Op::Logoff => self.log_off(t.host, t.luid, true),
             Op::Remote { host, by, script } => {
                 let to = self.select(t, *host);

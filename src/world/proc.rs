@@ -54,7 +54,7 @@ impl<'a> Start<'a> {
             parent,
             account,
             luid,
-            integrity: if b.app_container { Integrity::Low } else { Integrity::Inherit },
+            integrity: if b.app_container { Integrity::AppContainer } else { Integrity::Inherit },
             tag,
             inst: InstId(0),
             terminal: None,
@@ -250,6 +250,8 @@ impl State {
         }
         match s.integrity {
             Integrity::Inherit => {}
+            Integrity::Untrusted => level = Level::Untrusted,
+            Integrity::AppContainer => level = Level::AppContainer,
             Integrity::Low => level = Level::Low,
             Integrity::Medium => level = Level::Medium,
             Integrity::System => level = Level::System,

@@ -258,6 +258,10 @@ pub enum Part {
 pub enum Integrity {
     /// As its parent's token has it.
     Inherit,
+    /// Untrusted: sandboxed pages of browsers.
+    Untrusted,
+    /// Low, in an app container.
+    AppContainer,
     /// Low.
     Low,
     /// Medium.
@@ -321,6 +325,21 @@ pub enum LogonResult {
     Expired,
 }
 
+/// What a ticket is for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Ticket {
+    /// A service of that account.
+    Service(AccountSel),
+    /// The service of that principal name.
+    Name(Tpl),
+    /// The services of all accounts that have a principal name, one after another.
+    Every,
+    /// A copy of the ticket-granting ticket that a service may use elsewhere.
+    Forward,
+    /// That account's own ticket-granting ticket, without pre-authentication.
+    Granting(AccountSel),
+}
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
@@ -338,12 +357,23 @@ pub enum Op {
     Inject { by: Who, target: Who, function: Option<Tpl>, module: Option<Tpl> },
     /// A connection with its name resolution, ports and the other side's view when it is a host of ours. Port 0 is the one
     /// that the URL in `to` says.
-    Connect { by: Who, to: Dest, port: u16, udp: bool, bytes_out: Count, bytes_in: Count, server: Option<Who> },
+    Connect {
+        by: Who,
+        to: Dest,
+        port: u16,
+        udp: bool,
+        bytes_out: Count,
+        bytes_in: Count,
+        server: Option<Who>,
+        /// Whoever connects logs on there over it.
+        logon: bool,
+    },
     /// A name is looked up by a process; `exists` false gives a name error.
     Resolve { by: Who, name: Tpl, exists: bool },
     /// An account logs on to a host (from the task's host when that is another one), with its Kerberos or NTLM exchange. The new
     /// session becomes the actor's session of `then`, which runs there; it ends `hold` after `then` is done.
     Logon {
+        by: Who,
         host: HostSel,
         account: AccountSel,
         logon_type: u8,
@@ -353,10 +383,9 @@ pub enum Op {
         hold: Dur,
         then: Option<ScriptId>,
     },
-    /// The actor's session asks its domain controller for a service ticket of an account (or, with `spn`, of that
-    /// service principal name); `rc4` asks for the weak encryption that can be cracked offline. `bare` asks for the
-    /// account's own ticket-granting ticket without pre-authentication.
-    Ticket { by: Who, service: AccountSel, spn: Option<Tpl>, bare: bool, rc4: bool },
+    /// The actor's session asks its domain controller for a ticket; `rc4` asks for the weak encryption that can be cracked
+    /// offline, `status` is the controller's answer (0: here it is).
+    Ticket { by: Who, of: Ticket, rc4: bool, status: u32 },
     /// The session that the task runs under logs off.
     Logoff,
     /// Runs a script on another host in the SMB session that the actor has with it, which is opened when there is none.

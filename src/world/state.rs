@@ -277,6 +277,8 @@ pub struct KerberosAsk {
     pub ntlm: bool,
     /// Without pre-authentication.
     pub bare: bool,
+    /// A copy of the ticket-granting ticket, for a service that delegates.
+    pub forward: bool,
     /// NTSTATUS-like Kerberos error, 0 for success.
     pub status: u32,
 }

@@ -177,13 +177,16 @@ impl<'a> FactView<'a> {
             LOGON_ENTITY => Value::Entity(Entity { machine: self.host().machine_part, second: s.logon, key: s.luid }),
             SESSION => Value::Uint(s.terminal as u64),
             INTEGRITY => text(match s.level {
+                Level::Untrusted => "Untrusted",
+                Level::AppContainer => "AppContainer",
                 Level::Low => "Low",
                 Level::Medium => "Medium",
                 Level::High => "High",
                 Level::System => "System",
             }),
             LABEL => text(match s.level {
-                Level::Low => "S-1-16-4096",
+                Level::Untrusted => "S-1-16-0",
+                Level::AppContainer | Level::Low => "S-1-16-4096",
                 Level::Medium => "S-1-16-8192",
                 Level::High => "S-1-16-12288",
                 Level::System => "S-1-16-16384",
@@ -234,6 +237,7 @@ impl<'a> FactView<'a> {
             Val::Time(t) => self.clock(t),
             Val::Guid(g) => Value::Guid(g),
             Val::Ip(ip) => Value::Ip(ip.into()),
+            Val::Ip6(ip) => Value::Ip(ip.into()),
         }
     }
 }

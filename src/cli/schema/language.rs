@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::activity::Kind;
-use crate::effect::action;
+use crate::effect::action::{self, INTEGRITIES};
 
 /// A mapping with these keys and no others.
 pub(super) fn object(properties: Value, required: &[&str]) -> Value {
@@ -191,7 +191,8 @@ fn action_value(name: &str) -> Value {
     match name {
         "run" => or_text(with_common(
             json!({"command": text(), "parent": text(), "as": text(), "elevated": reference("flag"), "name": text(),
-                "directory": text(), "wait": reference("flag"), "shell": {"enum": ["cmd", "powershell"]}}),
+                "directory": text(), "wait": reference("flag"), "shell": {"enum": ["cmd", "powershell"]},
+                "integrity": {"enum": INTEGRITIES.iter().map(|(w, _)| *w).collect::<Vec<_>>()}}),
             &["command"],
         )),
         "process.access" => with_common(
@@ -204,12 +205,15 @@ fn action_value(name: &str) -> Value {
         }
         "connect" => with_common(
             json!({"to": text(), "port": {"type": ["integer", "string"], "minimum": 1, "maximum": 65535}, "udp": reference("flag"),
-                "out": reference("count"), "in": reference("count"), "server": text()}),
+                "out": reference("count"), "in": reference("count"), "server": text(), "logon": reference("flag")}),
             &["to"],
         ),
         "resolve" => or_text(with_common(json!({"name": text(), "exists": reference("flag")}), &["name"])),
         "ticket" => {
-            with_common(json!({"service": text(), "spn": text(), "tgt": text(), "rc4": reference("flag")}), &[])
+            let results: Vec<&str> = action::TICKETS.iter().map(|(w, _)| *w).collect();
+            let of = json!({"service": text(), "spn": text(), "tgt": text(), "every": reference("flag"),
+                "forward": reference("flag"), "rc4": reference("flag"), "result": {"enum": results}});
+            with_common(of, &[])
         }
         "logon" => with_common(
             json!({"host": text(), "account": text(), "type": {"enum": [2, 3, 4, 5, 7, 8, 9, 10, 11]},

@@ -14,6 +14,12 @@ impl Atlas {
     pub fn account(&self, id: AccountId) -> &Account {
         &self.accounts[id.0 as usize]
     }
+    /// Whether a group makes an account a local administrator of a host.
+    pub fn administers(&self, account: &Account, host: HostId) -> bool {
+        let role = self.host(host).role;
+        let of = |g: &&Group| g.administers.contains(&role);
+        self.groups.iter().filter(of).any(|g| account.groups.contains(&g.sid))
+    }
     /// An image.
     pub fn image(&self, id: ImageId) -> &Image {
         &self.images[id.0 as usize]

@@ -168,6 +168,8 @@ impl<'a> People<'a> {
             };
             let persona = |n: &crate::yaml::Node| self.personas.iter().position(|p| Some(&*p.id) == n.as_str());
             let personas: Vec<u16> = row.personas.iter().filter_map(|n| Some(persona(n)? as u16)).collect();
+            let role = |r: &Text| self.data.roles.iter().position(|role| role.id == *r).map(|i| i as u16);
+            let administers: Vec<u16> = row.administers.iter().filter_map(role).collect();
             for department in each {
                 let name = row.name.replace("{department}", department.as_deref().unwrap_or(""));
                 let rid = row.rid.unwrap_or_else(|| self.next_rid());
@@ -175,6 +177,7 @@ impl<'a> People<'a> {
                     name: name.into(),
                     sid: self.domain_sid(rid).into(),
                     scope: row.scope.clone(),
+                    administers: administers.clone(),
                 });
                 self.members.push(Member {
                     personas: personas.clone(),

@@ -350,6 +350,8 @@ pub struct GroupRow {
     pub admins: bool,
     /// Everybody is a member with that probability.
     pub share: f64,
+    /// Roles of the hosts whose local administrators its members are.
+    pub administers: Vec<Text>,
 }
 
 /// A service account as written.
@@ -390,9 +392,15 @@ impl ForestData {
             let personas = g.take("personas").map_or(vec![], |n| n.items().to_vec());
             let admins = g.take("admins").and_then(|n| n.boolean(p, "`admins`")).unwrap_or(false);
             let share = g.take("share").and_then(|n| n.share(p, "`share`")).unwrap_or(0.0);
+            let mut administers = vec![];
+            for n in g.take("administers").map_or(&[][..], Node::items) {
+                let Some(t) = n.text(p, "a role") else { continue };
+                known.check(n, "role", t, p);
+                administers.push(t.into());
+            }
             g.finish(p);
             if let Some(name) = name {
-                self.groups.push(GroupRow { name, rid, scope, personas, admins, share });
+                self.groups.push(GroupRow { name, rid, scope, personas, admins, share, administers });
             }
         }
         self.services.clear();
