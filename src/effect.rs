@@ -20,6 +20,7 @@ mod run_powershell;
 pub mod scope;
 mod service;
 mod share;
+mod split;
 pub mod template;
 pub mod value;
 pub mod yaml;

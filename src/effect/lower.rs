@@ -764,24 +764,6 @@ impl Unit<'_> {
         n
     }
 
-    /// The variable with alternatives that a text's first hole is, if it is one.
-    pub fn choice(&self, text: &str) -> Option<u16> {
-        text.chars().filter_map(|c| self.holes.get(c)).find_map(|p| match p {
-            Piece::Slot(Slot::Var(i), _)
-                if (*i as usize) < self.scope.vars.len() && self.scope.vars[*i as usize].arms.len() > 1 =>
-            {
-                Some(*i)
-            }
-            Piece::Group(t, _) => t.0.iter().find_map(|p| match p {
-                Piece::Slot(Slot::Var(i), _) if self.scope.vars.get(*i as usize).is_some_and(|v| v.arms.len() > 1) => {
-                    Some(*i)
-                }
-                _ => None,
-            }),
-            _ => None,
-        })
-    }
-
     /// Whether a condition holds: over the captures of an effect, or the variables of a scenario.
     ///
     /// # Errors
@@ -810,16 +792,6 @@ impl Unit<'_> {
         }
         self.split_on(c, &locals)?;
         Ok(c.holds(&locals))
-    }
-
-    /// A condition on text that a variable's alternative decides is decided for each alternative.
-    pub fn split_on(&mut self, c: &super::condition::Cond, locals: &Locals) -> Result<(), Split> {
-        let mut names = vec![];
-        c.names(&mut names);
-        match names.iter().filter_map(|n| locals.text.get(n)).find_map(|t| self.choice(t)) {
-            Some(var) => Err(Split(var)),
-            None => Ok(()),
-        }
     }
 
     fn who_of(&mut self, f: &Frame, t: &Template) -> Result<Option<Who>, Split> {

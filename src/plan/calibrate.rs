@@ -16,6 +16,10 @@ const AFTER: i64 = 300;
 const RECORDS_AT_ONCE: f64 = 3.0;
 /// Share of a stream's fill that an event id has which life did not bring while it was measured.
 const SHARE_MIN: f64 = 0.002;
+/// Part of a stream's fill whose records may come later than the slice that is filled.
+const LATER_MAX: f64 = 0.25;
+/// Records in another stream for each of its own that an entry of a stream's own fill may bring.
+const SPILL_MAX: f64 = 0.7;
 /// Part of the rate that natural life is to bring at busy hours.
 pub const NATURAL_SHARE: f64 = 0.62;
 /// Fewest hosts of a world whose size follows its rates.
@@ -185,6 +189,19 @@ impl Measured {
         usable.iter().map(|e| (*e, part(*e))).collect()
     }
 
+    /// Lessens entries whose records come in later slices, often on another host (a logon, its tickets), until they make
+    /// [`LATER_MAX`] of a stream's fill: each slice is filled with what comes at once, less what came of slices before.
+    fn not_all_later(&self, plan: &Plan, usable: &mut Vec<(u32, f64)>, s: usize, at_once: impl Fn(&u32) -> bool) {
+        let made = |(e, part): &(u32, f64)| {
+            plan.shared.library.background[*e as usize].per_hour * part * self.yields.all[*e as usize][s]
+        };
+        let now: f64 = usable.iter().filter(|u| at_once(&u.0)).map(made).sum();
+        let later: f64 = usable.iter().filter(|u| !at_once(&u.0)).map(made).sum();
+        let factor = (LATER_MAX / (1.0 - LATER_MAX) * now / later.max(1e-12)).min(1.0);
+        usable.iter_mut().filter(|u| !at_once(&u.0)).for_each(|u| u.1 *= factor);
+        usable.retain(|u| u.1 > 0.0);
+    }
+
     /// A rate in records per second.
     pub fn records(&self, schedule: &Schedule, rate: Rate, stream: usize) -> f64 {
         match schedule.unit() {
@@ -218,27 +235,37 @@ impl Measured {
             self.yields.all[entry][s] > 0.0 && filled.iter().all(|t| *t == s || self.yields.all[entry][*t] == 0.0)
         };
         let entries = 0..self.yields.all.len();
+        // streams without a kind of their own come first, then those that ask for least: what spills over goes where it is
+        // the smaller part
         let mut order: Vec<(bool, usize)> =
             filled.iter().map(|s| (entries.clone().any(|e| alone(e, *s)), *s)).collect();
-        // streams without a kind of their own come first
-        order.sort_unstable();
+        order.sort_by(|a, b| a.0.cmp(&b.0).then(balance[a.1].asked.total_cmp(&balance[b.1].asked)));
         let mut plans = vec![];
-        for (own, s) in order {
+        for (at, (own, s)) in order.iter().copied().enumerate() {
+            // it brings nothing to streams that are filled already, and little to those behind
+            let spills = |e: usize| {
+                let all = &self.yields.all[e];
+                let to = |t: &usize| *t != s && all[*t] > 0.0;
+                let behind = |t: &usize| order[at..].iter().any(|o| o.1 == *t) && all[*t] <= SPILL_MAX * all[s];
+                filled.iter().filter(|t| to(t)).all(behind)
+            };
             // a timer that fires more often is none
             let random = |e: &usize| plan.shared.library.background[*e].every.is_none();
             let usable: Vec<u32> = entries
                 .clone()
                 .filter(random)
-                .filter(|e| if own { alone(*e, s) } else { self.yields.all[*e][s] > 0.0 })
+                .filter(|e| self.yields.all[*e][s] > 0.0 && (!own || spills(*e)))
                 .map(|e| e as u32)
                 .collect();
-            // what comes only later cannot be told apart from nothing while a slice is filled
-            let usable: Vec<u32> = usable.into_iter().filter(|e| self.yields.at_once[*e as usize][s] > 0.4).collect();
-            let usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
+            // what comes only later cannot be told apart from nothing while a slice is filled: a part of the fill may be so
+            let at_once = |e: &u32| self.yields.at_once[*e as usize][s] > 0.4;
+            let usable: Vec<u32> = usable.into_iter().filter(|e| own || at_once(e)).collect();
+            let mut usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
+            self.not_all_later(plan, &mut usable, s, at_once);
             let by_boot = plan.shared.by_boot(&usable);
             let need = (balance[s].asked - balance[s].natural - balance[s].shared).max(0.0);
             balance[s].own = need;
-            if !own && !usable.is_empty() {
+            if !usable.is_empty() {
                 let weight = |(e, part): &(u32, f64)| plan.shared.library.background[*e as usize].per_hour * part;
                 let total: f64 = usable.iter().map(weight).sum();
                 let mean = |t: usize| -> f64 {
