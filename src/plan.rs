@@ -105,13 +105,10 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
         Clock::From { from, .. } | Clock::BackFill { from } => from,
     };
     let start = Time::of_slice(start.slice());
-    let mut library = knowledge.library.clone();
     let choices = choices(&config, knowledge, extra, &mut p);
     let mut hosts = config.world.hosts.unwrap_or(HOSTS_DEFAULT);
-    let build = |hosts: u32, library: &mut crate::world::program::Library| {
-        let c = knowledge.atlas_config(&config, hosts, start);
-        atlas::build::build(&c, &knowledge.world, &knowledge.personas, library)
-    };
+    let base = std::sync::OnceLock::new();
+    let base = || base.get_or_init(|| atlas::build::Base::new(&knowledge.world, &knowledge.library));
     let make = |atlas: atlas::Atlas,
                 library: crate::world::program::Library,
                 resolved: streams::Resolved,
@@ -128,28 +125,28 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
             p.low.1 != p.high.1
         });
     let filled = schedules.iter().any(Option::is_some) || extra.whole_report;
-    let another = |hosts: u32, library: &mut crate::world::program::Library| {
-        let atlas = build(hosts, library).map_err(|e| Problems(e.0))?;
+    let another = |hosts: u32| {
+        let c = knowledge.atlas_config(&config, hosts, start);
+        let (atlas, library) = atlas::build::build(&c, &knowledge.world, &knowledge.personas, base)?;
         let mut p = Problems::new();
         let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
         let policies = streams::policies(&config, knowledge, &atlas, &mut p);
         match (resolved, policies) {
-            (Some(r), Some(policies)) if p.is_empty() => Ok((atlas, r, policies)),
+            (Some(r), Some(policies)) if p.is_empty() => Ok((atlas, library, r, policies)),
             _ => Err(p),
         }
     };
     // a large world is measured in the small, while it is built: roles keep their shares. Where streams name hosts that a
     // small one lacks, it is measured as it is
     let small = || {
-        let mut library = knowledge.library.clone();
-        let (atlas, resolved, policies) = another(HOSTS_MEASURED, &mut library).ok()?;
+        let (atlas, library, resolved, policies) = another(HOSTS_MEASURED).ok()?;
         let mut measured = Measured::default();
         measured.measure(&make(atlas, library, resolved, policies), &schedules, start, low);
         Some(measured)
     };
     let in_the_small = filled && hosts > HOSTS_MEASURED;
-    let (built, small) = rayon::join(|| another(hosts, &mut library), || if in_the_small { small() } else { None });
-    let (atlas, resolved, policies) = match built {
+    let (built, small) = rayon::join(|| another(hosts), || if in_the_small { small() } else { None });
+    let (atlas, library, resolved, policies) = match built {
         Ok(x) => x,
         Err(e) => {
             p.0.extend(e.0);
@@ -162,14 +159,14 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     let scaled: Vec<bool> = config.streams.iter().map(|s| s.rate.is_some() && s.scale == Scale::Hosts).collect();
     let mut measured = small.unwrap_or_default();
     let mut of = resolved.of.clone();
-    let mut cells = make(atlas, library.clone(), resolved, policies);
+    let mut cells = make(atlas, library, resolved, policies);
     if filled && measured.bytes.is_empty() {
         measured.measure(&cells, &schedules, start, low);
     }
     // without a number the population follows the rates: natural life is to be the larger part at busy hours
     if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
         hosts = measured.hosts_for(&schedules);
-        let (atlas, resolved, policies) = another(hosts, &mut library)?;
+        let (atlas, library, resolved, policies) = another(hosts)?;
         of = resolved.of.clone();
         cells = make(atlas, library, resolved, policies);
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use skirmish::world::atlas::{Atlas, Config, HostId, Platform, WorldData, build};
+use skirmish::world::atlas::{Atlas, Base, Config, HostId, Platform, WorldData, build};
 use skirmish::world::program::Library;
 use skirmish::yaml::{self, Node};
 
@@ -28,10 +28,9 @@ fn folder(name: &str) -> Vec<Node> {
 fn made(docs: &[Node], seed: u64, hosts: usize) -> (Atlas, Library) {
     let data = WorldData::load(docs).unwrap_or_else(|e| panic!("{e}"));
     let personas = skirmish::scenario::personas(&folder("personas")).unwrap_or_else(|e| panic!("{e}"));
-    let mut names = Library::default();
+    let base = Base::new(&data, &Library::default());
     let config = Config { seed, hosts, ..Config::default() };
-    let atlas = build(&config, &data, &personas, &mut names).unwrap_or_else(|e| panic!("{e}"));
-    (atlas, names)
+    build(&config, &data, &personas, || &base).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn has(atlas: &Atlas, names: &Library, host: usize, program: &str) -> bool {

@@ -6,17 +6,17 @@ use std::rc::Rc;
 
 use super::action::{self, Action, Logon, Run, Shell, What, number_word};
 use super::condition::Facts;
+use super::run::Exec;
 use super::scope::{self, Builtin, Names, RoleKind, Scope};
 use super::share::{share_mask, unc};
 use super::template::{Format, Holes, Part, Randoms, Template, apply, clean, has_hole};
 use super::value::{self, Wait};
-use super::run::Exec;
 use super::{Effects, Notes};
 use crate::activity::{Field, Kind, Type};
 use crate::world::net;
 use crate::world::program::{
-    AccountSel, Attr, Dest, Dur, FILE_VAR, Fmt, HostSel, Integrity, Library, Op, Part as Role, Piece, REGS, Reg, Script, ScriptId,
-    Slot, Ticket, Timed, Tpl, Who,
+    AccountSel, Attr, Dest, Dur, FILE_VAR, Fmt, HostSel, Integrity, Library, Op, Part as Role, Piece, REGS, Reg,
+    Script, ScriptId, Slot, Ticket, Timed, Tpl, Who,
 };
 use crate::yaml::{Node, Problems};
 

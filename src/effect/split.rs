@@ -39,21 +39,22 @@ impl Unit<'_> {
         let mut with = Locals { text: asked.collect(), ..*locals };
         for hole in &holes {
             let Some((var, plain)) = self.choice_of(*hole) else { continue };
-            let alike = plain && self.scope.vars[var as usize].arms.iter().all(|arm| {
-                // the others as they are, and each as its first alternative
-                [false, true].into_iter().all(|others| {
-                    for (name, text) in with.text.iter_mut() {
-                        let Some(written) = locals.text.get(name) else { continue };
-                        text.clone_from(written);
-                        *text = text.replace(*hole, arm);
-                        for other in holes.iter().filter(|o| others && *o != hole) {
-                            let first = self.choice_of(*other).map(|(v, _)| &*self.scope.vars[v as usize].arms[0]);
-                            *text = text.replace(*other, first.unwrap_or_default());
+            let alike = plain
+                && self.scope.vars[var as usize].arms.iter().all(|arm| {
+                    // the others as they are, and each as its first alternative
+                    [false, true].into_iter().all(|others| {
+                        for (name, text) in with.text.iter_mut() {
+                            let Some(written) = locals.text.get(name) else { continue };
+                            text.clone_from(written);
+                            *text = text.replace(*hole, arm);
+                            for other in holes.iter().filter(|o| others && *o != hole) {
+                                let first = self.choice_of(*other).map(|(v, _)| &*self.scope.vars[v as usize].arms[0]);
+                                *text = text.replace(*other, first.unwrap_or_default());
+                            }
                         }
-                    }
-                    c.holds(&with) == as_is
-                })
-            });
+                        c.holds(&with) == as_is
+                    })
+                });
             if !alike {
                 return Err(Split(var));
             }

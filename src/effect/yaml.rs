@@ -454,7 +454,10 @@ impl Check<'_> {
                 What::Run(r) => {
                     texts.push(&r.command);
                     if let Some(name) = r.name.as_ref().filter(|_| r.wait) {
-                        self.p.at(&name.node, "in an effect a process with a `name` goes on by itself: it needs `wait: false`");
+                        self.p.at(
+                            &name.node,
+                            "in an effect a process with a `name` goes on by itself: it needs `wait: false`",
+                        );
                     }
                     texts.extend([&r.parent, &r.account, &r.name, &r.directory].into_iter().flatten());
                 }

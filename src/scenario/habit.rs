@@ -12,8 +12,8 @@ use crate::time::Span;
 use crate::world::atlas::Persona;
 use crate::world::net;
 use crate::world::program::{
-    AccountSel, Background, Bind, Dest, Dur, Habit, Holder, HostSel, Library, LogonResult, Op, Ticket, Rhythm, ScenarioId,
-    ScriptId, Who,
+    AccountSel, Background, Bind, Dest, Dur, Habit, Holder, HostSel, Library, LogonResult, Op, Rhythm, ScenarioId,
+    ScriptId, Ticket, Who,
 };
 use crate::yaml::{Node, Problems};
 

@@ -16,7 +16,7 @@ pub mod config;
 pub mod data;
 mod query;
 
-pub use build::build;
+pub use build::{Base, build};
 pub use config::{Config, RoleConfig, SiteConfig};
 pub use data::WorldData;
 

@@ -3,6 +3,7 @@
 use crate::time::Span;
 use crate::world::atlas::{AccountId, AccountKind, BootProcess, BootSession, TERMINALS};
 use crate::world::host::{ProcRef, Session};
+use crate::world::instance::InstId;
 use crate::world::logon::guid_bytes;
 use crate::world::proc::Start;
 use crate::world::program::Part;
@@ -219,9 +220,12 @@ impl State {
         Some(started)
     }
 
-    /// The shell in which an account works on a host.
-    pub(super) fn shell_of(&self, host: u32, account: AccountId) -> Option<ProcRef> {
-        let own = |k: &u16| self.hosts[host as usize].procs[*k as usize].snap.account == account;
+    /// The shell in which an account works on a host, for a story: a desktop that another story opened is not its own.
+    pub(super) fn shell_of(&self, host: u32, account: AccountId, inst: InstId) -> Option<ProcRef> {
+        let own = |k: &u16| {
+            let p = &self.hosts[host as usize].procs[*k as usize];
+            p.snap.account == account && self.tag_of(p.tag).is_none_or(|t| t.inst == inst)
+        };
         let slot = self.slots_of(host, self.shared().habits.explorer).find(own)?;
         Some(self.proc_ref(host, slot))
     }

@@ -435,7 +435,7 @@ impl State {
             }
             None => (None, 0, self.atlas().host(l.host).name.to_string()),
         };
-        if matches!(l.logon_type, 2 | 7 | 9 | 10 | 11) {
+        if matches!(l.logon_type, 2 | 7 | 10 | 11) {
             self.typed(host, &l, &caller, ip, tag);
         }
         if l.result != LogonResult::Ok {

@@ -106,9 +106,16 @@ impl State {
         let mut rng = Rng::new(draw);
         let host = by.host;
         let mut time = self.now;
-        // a name that was asked for a moment ago is in the cache
-        if !name.is_empty() && rng.chance(0.7) {
-            self.resolve(by, name, true, tag, time);
+        // who asked for a name has its address for a while: all connections of these minutes are made with it, or each asks
+        let asked = mix(p.snap.key, mix(purpose(name), time.second() as u64 / 600));
+        if !name.is_empty() && Rng::new(asked).chance(0.7) {
+            // names of servers that the kernel connects to are looked up by the resolver's service
+            let resolver = self.shared().habits.name("dnscache");
+            let asks = match self.service_slot(host, resolver).filter(|_| by.slot == 0) {
+                Some(slot) => self.proc_ref(host, slot),
+                None => by,
+            };
+            self.resolve(asks, name, true, tag, time);
             time = time + Span::us(rng.range(900, 38_000));
         }
         let local = self.hosts[host as usize].new_port(udp);

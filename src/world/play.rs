@@ -318,7 +318,7 @@ impl State {
         let none = Regs::default();
         // somebody's shell is that of his own desktop
         if let Who::Shell = p.parent
-            && let Some(own) = self.shell_of(host, p.account)
+            && let Some(own) = self.shell_of(host, p.account, p.inst.id)
         {
             return own;
         }
@@ -377,7 +377,7 @@ impl State {
         let id = self.host_id(host);
         let wmi = program == shared.habits.wmiprvse;
         let parent = if wmi { Who::Service(shared.habits.name("dcomlaunch")) } else { Who::Shell };
-        let own = self.shell_of(host, account).filter(|_| !wmi);
+        let own = self.shell_of(host, account, inst.id).filter(|_| !wmi);
         let parent = own.unwrap_or_else(|| self.find(host, parent, InstId(0), &Regs::default()));
         let Some(image) = shared.atlas.program(id, program) else { return parent };
         let path = shared.atlas.path_of(shared.atlas.image(image), account).into_owned();

@@ -70,7 +70,20 @@ impl State {
         let (to, here) = (self.select(t, host), self.host_id(t.host));
         if to == here {
             let hold = Dur::Range(Span::s(9), Span::s(16));
-            self.logon_op(t, Who::Reg(0), host, account, 3, LogonResult::Ok, false, explicit, hold, Some(then), part, tag);
+            self.logon_op(
+                t,
+                Who::Reg(0),
+                host,
+                account,
+                3,
+                LogonResult::Ok,
+                false,
+                explicit,
+                hold,
+                Some(then),
+                part,
+                tag,
+            );
             return (Span::ZERO, false);
         }
         let account = self.logon_account(t, to, account);

@@ -20,26 +20,41 @@ use super::*;
 
 use share::Share;
 
-/// Builds the atlas. Names of programs, services and call traces are added to the library's.
+/// What is the same in all worlds of some data: the programs and modules of its operating systems, and a library that knows
+/// their names.
+pub struct Base<'a>(images::Images<'a>, Library);
+
+impl<'a> Base<'a> {
+    /// For worlds whose library begins as this one.
+    pub fn new(data: &'a WorldData, library: &Library) -> Base<'a> {
+        let mut names = library.clone();
+        Base(images::Images::new(data, &mut names), names)
+    }
+}
+
+/// Builds the atlas, and the library that knows the names of its programs, services and call traces beside those of the
+/// base's. The base is asked for when what can be done without it is done.
 ///
 /// # Errors
 /// No hosts or too many, too few cells, an unknown role, a naming pattern that makes names no computer may have.
-pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mut Library) -> Result<Atlas, Problems> {
+pub fn build<'a>(
+    config: &Config,
+    data: &'a WorldData,
+    personas: &[Persona],
+    base: impl FnOnce() -> &'a Base<'a>,
+) -> Result<(Atlas, Library), Problems> {
     check(config, data)?;
     let mut share = Share::default();
     let forest = forest(config, data, &mut share);
     let oses = oses(data);
     let plan = hosts::sequence(config, data, &mut share)?;
     // people need nothing of the software of their machines
-    let (mut software, (mut people, accounts)) = rayon::join(
-        || images::Images::new(data, names),
-        || {
-            let mut people = people::People::new(config, data, personas, &forest, &plan);
-            let of = |d: &hosts::Draft| (people.of_host(d, plan.id(d.index), &plan), people.machine());
-            let accounts: Vec<_> = plan.hosts.iter().map(of).collect();
-            (people, accounts)
-        },
-    );
+    let mut people = people::People::new(config, data, personas, &forest, &plan);
+    let of = |d: &hosts::Draft| (people.of_host(d, plan.id(d.index), &plan), people.machine());
+    let accounts: Vec<_> = plan.hosts.iter().map(of).collect();
+    let Base(software, names) = base();
+    let (mut software, mut names) = (software.clone(), names.clone());
+    let names = &mut names;
     let mut boots = boots::Boots::new(data);
 
     let mut hosts: Vec<Option<Host>> = vec![None; plan.len()];
@@ -55,7 +70,7 @@ pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mu
     let services = boots::services(data, &people, names);
     people.accounts.shrink_to_fit();
     let traces = traces::traces(data, oses.len(), &software, names);
-    Ok(Atlas {
+    let atlas = Atlas {
         seed: config.seed,
         start: config.start,
         forest,
@@ -79,7 +94,8 @@ pub fn build(config: &Config, data: &WorldData, personas: &[Persona], names: &mu
         words: Words { names: data.words.keys().cloned().collect(), lists: data.words.values().cloned().collect() },
         traces,
         cells: config.cells,
-    })
+    };
+    Ok((atlas, std::mem::take(names)))
 }
 
 /// Names (short, full, address as text) of the hosts that [`build`] makes, without making the rest.

@@ -5,7 +5,9 @@ from collections import Counter, defaultdict
 
 from .world import SAME, ZERO, guid, security_pid
 
-LABELS = {"Low": "S-1-16-4096", "Medium": "S-1-16-8192", "High": "S-1-16-12288", "System": "S-1-16-16384"}
+# an app container has a token of low integrity: only Sysmon tells them apart
+DEFENDER = {"AppContainer": "Low"}
+LABELS = {"Untrusted": "S-1-16-0", "AppContainer": "S-1-16-4096", "Low": "S-1-16-4096", "Medium": "S-1-16-8192", "High": "S-1-16-12288", "System": "S-1-16-16384"}
 ELEVATION = {1: "TokenElevationTypeDefault", 2: "TokenElevationTypeFull", 3: "TokenElevationTypeLimited"}
 # Records may be written in another order than things happened; event times may not contradict each other by more.
 LATE = 0.05
@@ -86,7 +88,7 @@ def derivations(w, t):
             t.equal("device process: command line", v["ProcessCommandLine"], p.command_line, r)
             t.equal("device process: user", (v["AccountDomain"], v["AccountName"]), (lower(p.domain), lower(p.user)), r)
             t.equal("device process: logon id", v["LogonId"], p.luid, r)
-            t.equal("device process: integrity", v["ProcessIntegrityLevel"], p.integrity, r)
+            t.equal("device process: integrity", v["ProcessIntegrityLevel"], DEFENDER.get(p.integrity, p.integrity), r)
             t.equal("device process: session", v["CreatedProcessSessionId"], p.terminal, r)
             if p.elevation:
                 t.equal("device process: elevation", v["ProcessTokenElevation"], ELEVATION.get(p.elevation), r)
@@ -301,7 +303,7 @@ def initiating(w, t):
             "CommandLine": p.command_line,
             "AccountName": p.user.lower(),
             "AccountDomain": lower(p.domain),
-            "IntegrityLevel": p.integrity,
+            "IntegrityLevel": DEFENDER.get(p.integrity, p.integrity),
             "TokenElevation": ELEVATION.get(p.elevation),
             "SessionId": p.terminal,
             "LogonId": p.luid,
@@ -326,7 +328,7 @@ def initiating(w, t):
                 continue
             name = "device process: parent's fields"
             if q.integrity:
-                t.equal(name, b["IntegrityLevel"], q.integrity, p.device)
+                t.equal(name, b["IntegrityLevel"], DEFENDER.get(q.integrity, q.integrity), p.device)
             if q.elevation:
                 t.equal(name, b["TokenElevation"], ELEVATION[q.elevation], p.device)
             if q.terminal is not None:

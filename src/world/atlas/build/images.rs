@@ -64,6 +64,7 @@ struct Loaded<'a> {
 type SetKey = (u16, u16, Text, Option<Text>, u64);
 
 /// Images and modules so far.
+#[derive(Clone)]
 pub(super) struct Images<'a> {
     data: &'a WorldData,
     /// Operating system (index into the data) and revision for each of the atlas'.

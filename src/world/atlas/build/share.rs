@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::world::atlas::Text;
 
 /// Texts seen so far.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Share(BTreeSet<Text>);
 
 impl Share {

@@ -50,10 +50,10 @@ fn personas() -> Vec<Persona> {
 }
 
 fn world(seed: u64, hosts: usize) -> (Atlas, Library) {
-    let mut names = Library::default();
+    let data = data();
+    let base = Base::new(&data, &Library::default());
     let config = Config { seed, hosts, ..Config::default() };
-    let atlas = build(&config, &data(), &personas(), &mut names).unwrap_or_else(|e| panic!("{e}"));
-    (atlas, names)
+    build(&config, &data, &personas(), || &base).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -176,8 +176,8 @@ fn every_sketch_of_the_reference_loads() {
     }
     assert!(count >= 10, "{count} sketches");
     let data = WorldData::load(&all).unwrap_or_else(|e| panic!("{e}"));
-    let mut names = Library::default();
-    let atlas = build(&Config { hosts: 80, ..Config::default() }, &data, &personas(), &mut names).unwrap();
+    let base = Base::new(&data, &Library::default());
+    let (atlas, mut names) = build(&Config { hosts: 80, ..Config::default() }, &data, &personas(), || &base).unwrap();
     let acmed = names.name("acmed.exe");
     let with: Vec<usize> = (0..80).filter(|h| atlas.program(HostId(*h as u32), acmed).is_some()).collect();
     assert!(!with.is_empty(), "nobody has the package of the first sketch");
