@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use rayon::prelude::*;
 
 use crate::yaml::{self, Node, Problems};
 
@@ -71,13 +72,16 @@ impl Data {
     pub fn read(folders: &[PathBuf]) -> (Data, Problems) {
         let mut p = Problems::new();
         let mut data = Data::default();
+        let mut all = vec![];
         for (folder, dir) in FOLDERS {
             let mut files = vec![];
             walk_builtin(dir, &mut files);
-            files.sort_by_key(|(path, _)| path.clone());
-            for (path, text) in files {
-                data.file(folder, &format!("builtin:{folder}/{path}"), text, &mut p);
-            }
+            files.sort();
+            all.extend(files.into_iter().map(|(path, text)| (folder, format!("builtin:{folder}/{path}"), text)));
+        }
+        let parsed: Vec<_> = all.par_iter().map(|(_, name, text)| parse(name, text)).collect();
+        for ((folder, name, text), parsed) in all.iter().zip(parsed) {
+            data.file(folder, name, text, parsed, &mut p);
         }
         for root in folders {
             if !root.is_dir() {
@@ -162,7 +166,10 @@ impl Data {
                 self.folder(folder, &path, p);
             } else if let Some("yaml" | "yml" | "tsv") = path.extension().and_then(|e| e.to_str()) {
                 match std::fs::read(&path).map(String::from_utf8) {
-                    Ok(Ok(text)) => self.file(folder, &path.display().to_string(), &text, p),
+                    Ok(Ok(text)) => {
+                        let name = path.display().to_string();
+                        self.file(folder, &name, &text, parse(&name, &text), p);
+                    }
                     // the loader says which byte is wrong
                     _ => p.0.extend(yaml::read(&path).err().unwrap_or_default().0),
                 }
@@ -170,12 +177,12 @@ impl Data {
         }
     }
 
-    fn file(&mut self, folder: &str, name: &str, text: &str, p: &mut Problems) {
-        if name.ends_with(".tsv") {
+    fn file(&mut self, folder: &str, name: &str, text: &str, parsed: Result<Vec<Node>, Problems>, p: &mut Problems) {
+        if is_table(name) {
             self.tables.push(Table { name: name.into(), text: text.into() });
             return;
         }
-        match yaml::parse(name, text) {
+        match parsed {
             Ok(nodes) => match folder {
                 "sources" => &mut self.sources,
                 "effects" => &mut self.effects,
@@ -189,6 +196,15 @@ impl Data {
             Err(e) => p.0.extend(e.0),
         }
     }
+}
+
+fn is_table(name: &str) -> bool {
+    name.ends_with(".tsv")
+}
+
+/// The documents of a file; a table has none.
+fn parse(name: &str, text: &str) -> Result<Vec<Node>, Problems> {
+    if is_table(name) { Ok(vec![]) } else { yaml::parse(name, text) }
 }
 
 /// What a document of what plays is known by: its kind and id; the habits of a role or a program by these; background,

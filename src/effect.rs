@@ -27,6 +27,8 @@ pub mod yaml;
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::yaml::{Node, Problems};
 use yaml::Effect;
 
@@ -50,8 +52,15 @@ impl Effects {
     pub fn load(nodes: &[Node]) -> Result<Effects, Problems> {
         let mut p = Problems::new();
         let mut all: Vec<Effect> = vec![];
-        for n in nodes.iter().filter(|n| n.get("effect").is_some()) {
-            let Some(e) = Effect::read(n, &mut p) else { continue };
+        let read = |n: &Node| {
+            let mut p = Problems::new();
+            (Effect::read(n, &mut p), p)
+        };
+        let nodes: Vec<&Node> = nodes.iter().filter(|n| n.get("effect").is_some()).collect();
+        let read: Vec<_> = nodes.par_iter().map(|n| read(n)).collect();
+        for (n, (e, wrong)) in nodes.into_iter().zip(read) {
+            p.0.extend(wrong.0);
+            let Some(e) = e else { continue };
             if let Some(other) = all.iter_mut().find(|o| o.id == e.id) {
                 // a user's file takes the place of what is built in
                 if other.node.file.name.starts_with("builtin:") && !n.file.name.starts_with("builtin:") {

@@ -20,6 +20,8 @@ const SHARE_MIN: f64 = 0.002;
 const LATER_MAX: f64 = 0.25;
 /// Records in another stream for each of its own that an entry of a stream's own fill may bring.
 const SPILL_MAX: f64 = 0.7;
+/// Part of another stream's rate up to which life and what spills into it may come.
+const SPILL_ROOM: f64 = 0.75;
 /// Part of the rate that natural life is to bring at busy hours.
 pub const NATURAL_SHARE: f64 = 0.62;
 /// Fewest hosts of a world whose size follows its rates.
@@ -50,7 +52,7 @@ pub struct Yields {
 }
 
 /// How a stream's rate comes about at its highest point.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Balance {
     /// Asked for, records per second.
     pub asked: f64,
@@ -94,10 +96,21 @@ pub fn yields(plan: &Plan, cell: &mut Cell) -> Yields {
         if ran == 0 {
             continue;
         }
-        for _ in 0..AFTER {
-            cell.run(slice, &none);
-            cell.take_mail();
-            slice += 1;
+        let end = slice + AFTER;
+        while slice < end {
+            // nothing happens until then
+            let idle = cell.idle_until().map(|due| due.map_or(end, |t| t.slice().min(end)));
+            match idle.filter(|next| *next > slice) {
+                Some(next) => {
+                    cell.jump(next);
+                    slice = next;
+                }
+                None => {
+                    cell.run(slice, &none);
+                    cell.take_mail();
+                    slice += 1;
+                }
+            }
         }
         for (s, b) in before.iter().enumerate() {
             y.all[entry][s] = (cell.made_so_far(s).0 - b) as f64 / ran as f64;
@@ -242,41 +255,48 @@ impl Measured {
         order.sort_by(|a, b| a.0.cmp(&b.0).then(balance[a.1].asked.total_cmp(&balance[b.1].asked)));
         let mut plans = vec![];
         for (at, (own, s)) in order.iter().copied().enumerate() {
-            // it brings nothing to streams that are filled already, and little to those behind
-            let spills = |e: usize| {
-                let all = &self.yields.all[e];
-                let to = |t: &usize| *t != s && all[*t] > 0.0;
-                let behind = |t: &usize| order[at..].iter().any(|o| o.1 == *t) && all[*t] <= SPILL_MAX * all[s];
-                filled.iter().filter(|t| to(t)).all(behind)
+            let choose = |spill_max: f64| {
+                // it brings nothing to streams that are filled already, and little to those behind
+                let spills = |e: usize| {
+                    let all = &self.yields.all[e];
+                    let to = |t: &usize| *t != s && all[*t] > 0.0;
+                    let behind = |t: &usize| order[at..].iter().any(|o| o.1 == *t) && all[*t] <= spill_max * all[s];
+                    filled.iter().filter(|t| to(t)).all(behind)
+                };
+                // a timer that fires more often is none
+                let random = |e: &usize| plan.shared.library.background[*e].every.is_none();
+                let usable = entries.clone().filter(random);
+                let usable = usable.filter(|e| self.yields.all[*e][s] > 0.0 && (!own || spills(*e))).map(|e| e as u32);
+                // what comes only later cannot be told apart from nothing while a slice is filled: a part of the fill may
+                // be so
+                let at_once = |e: &u32| self.yields.at_once[*e as usize][s] > 0.4;
+                let usable: Vec<u32> = usable.filter(|e| own || at_once(e)).collect();
+                let mut usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
+                self.not_all_later(plan, &mut usable, s, at_once);
+                usable
             };
-            // a timer that fires more often is none
-            let random = |e: &usize| plan.shared.library.background[*e].every.is_none();
-            let usable: Vec<u32> = entries
-                .clone()
-                .filter(random)
-                .filter(|e| self.yields.all[*e][s] > 0.0 && (!own || spills(*e)))
-                .map(|e| e as u32)
-                .collect();
-            // what comes only later cannot be told apart from nothing while a slice is filled: a part of the fill may be so
-            let at_once = |e: &u32| self.yields.at_once[*e as usize][s] > 0.4;
-            let usable: Vec<u32> = usable.into_iter().filter(|e| own || at_once(e)).collect();
-            let mut usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
-            self.not_all_later(plan, &mut usable, s, at_once);
+            // records in each stream for one in this
+            let brings = |usable: &[(u32, f64)]| -> Vec<f64> {
+                let weight = |(e, part): &(u32, f64)| plan.shared.library.background[*e as usize].per_hour * part;
+                let sum = |t: usize| usable.iter().map(|u| weight(u) * self.yields.all[u.0 as usize][t]).sum::<f64>();
+                (0..streams).map(|t| sum(t) / sum(s).max(1e-9)).collect()
+            };
+            let mut usable = choose(SPILL_MAX);
+            let full = |(t, more): (usize, f64)| {
+                t != s && filled.contains(&t) && {
+                    let b = balance[t];
+                    b.natural + b.shared + balance[s].asked * more > SPILL_ROOM * b.asked
+                }
+            };
+            if own && brings(&usable).into_iter().enumerate().any(full) {
+                usable = choose(0.0);
+            }
             let by_boot = plan.shared.by_boot(&usable);
             let need = (balance[s].asked - balance[s].natural - balance[s].shared).max(0.0);
             balance[s].own = need;
-            if !usable.is_empty() {
-                let weight = |(e, part): &(u32, f64)| plan.shared.library.background[*e as usize].per_hour * part;
-                let total: f64 = usable.iter().map(weight).sum();
-                let mean = |t: usize| -> f64 {
-                    usable.iter().map(|u| weight(u) * self.yields.all[u.0 as usize][t]).sum::<f64>() / total
-                };
-                let runs = need / mean(s).max(1e-9);
-                for t in &filled {
-                    if *t != s {
-                        balance[*t].shared += runs * mean(*t);
-                    }
-                }
+            let brings = brings(&usable);
+            for t in filled.iter().filter(|t| **t != s) {
+                balance[*t].shared += need * brings[*t];
             }
             plans.push(FillPlan { stream: s, by_boot, own });
         }

@@ -61,18 +61,22 @@ impl Knowledge {
     pub fn load(folders: &[PathBuf]) -> Result<Knowledge, Problems> {
         let (data, mut p) = Data::read(folders);
         let mut take = |e: Problems| p.0.extend(e.0);
-        let catalogue = Catalogue::load(&data.sources).map_err(&mut take).ok();
-        let policies = Policies::load(&data.policies).map_err(&mut take).ok();
+        // the folder holds the world's tables and what runs in it by itself
+        let runs = |n: &Node| n.get("background").is_some() || n.get("script").is_some();
+        let (background, world): (Vec<Node>, Vec<Node>) = data.world.iter().cloned().partition(runs);
+        let ((catalogue, policies), (effects, world)) = rayon::join(
+            || rayon::join(|| Catalogue::load(&data.sources), || Policies::load(&data.policies)),
+            || rayon::join(|| Effects::load(&data.effects), || WorldData::load(&world)),
+        );
+        let catalogue = catalogue.map_err(&mut take).ok();
+        let policies = policies.map_err(&mut take).ok();
         // with the user's effects wrong, scenarios are still looked at, with the built-in ones
-        let effects = Effects::load(&data.effects).or_else(|e| {
+        let effects = effects.or_else(|e| {
             take(e);
             Effects::load(&Data::read(&[]).0.effects)
         });
         let effects = effects.map_err(&mut take).ok();
-        // the folder holds the world's tables and what runs in it by itself
-        let runs = |n: &Node| n.get("background").is_some() || n.get("script").is_some();
-        let (background, world): (Vec<Node>, Vec<Node>) = data.world.iter().cloned().partition(runs);
-        let world = WorldData::load(&world).map_err(&mut take).ok();
+        let world = world.map_err(&mut take).ok();
         let nodes: Vec<_> = [&data.scenarios, &data.personas, &background].into_iter().flatten().cloned().collect();
         let compile = |(effects, world): (&Effects, &WorldData)| {
             scenario::compile(&nodes, &data.techniques, effects, world).map_err(&mut take).ok()
