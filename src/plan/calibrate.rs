@@ -283,7 +283,7 @@ impl Measured {
             };
             let mut usable = choose(SPILL_MAX);
             let full = |(t, more): (usize, f64)| {
-                t != s && filled.contains(&t) && {
+                t != s && more > 0.0 && filled.contains(&t) && {
                     let b = balance[t];
                     b.natural + b.shared + balance[s].asked * more > SPILL_ROOM * b.asked
                 }
