@@ -332,8 +332,9 @@ impl Call {
             if !n.is_empty() && name.starts_with(&*n) {
                 return value;
             }
-            // a switch has no value
-            i += usize::from(value.is_some() && !SWITCHES.iter().any(|s| s.starts_with(&*n)));
+            // a switch has no value; `-Verb` is a parameter of its own, not a shortened `-Verbose`
+            let switch = n != "verb" && SWITCHES.iter().any(|s| s.starts_with(&*n));
+            i += usize::from(value.is_some() && !switch);
         }
         None
     }

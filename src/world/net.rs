@@ -42,6 +42,11 @@ impl State {
                     Ok(ip) => (self.shared().habits.host_by_ip(ip), String::new(), ip),
                     Err(_) => match self.shared().habits.host_by_name(&text) {
                         Some(id) => (Some(id), self.atlas().host(id).fqdn.to_string(), self.atlas().host(id).ip),
+                        // a single word is a machine of the organisation, or nobody
+                        None if !text.contains('.') => {
+                            self.resolve(by, &text, false, tag, self.now);
+                            return Span::ZERO;
+                        }
                         None => (None, text.clone(), address_of(&text)),
                     },
                 }

@@ -389,7 +389,11 @@ impl State {
         };
         for (k, module) in modules.iter().enumerate() {
             let i = self.fact(Kind::ImageLoad, host, times.next(k), snap, tag);
-            let own = self.module_path(*module, snap.account);
+            // a program that was put elsewhere is loaded from there, its own image before all else
+            let own = match k == 0 && snap.image < OWN_IMAGES && snap.path != TextId::EMPTY {
+                true => Some(Val::Text(self.texts.retain(snap.path))),
+                false => self.module_path(*module, snap.account),
+            };
             let f = self.facts.get_mut(i);
             (f.module, f.parent) = (module.0, *parent);
             f.extra.extend(own.map(|path| (Field::DllPath, path)));
