@@ -251,7 +251,7 @@ kinds! {
     KeyOpen, "key.open", "a persisted cryptographic key was opened", ["name" => KeyName, "path" => KeyPath, "algorithm" => KeyAlgorithm];
     WmiProvider, "wmi.provider", "a WMI provider was started", ["name" => WmiName, "path" => DllPath];
     WmiFail, "wmi.fail", "a WMI operation failed", ["operation" => WmiQuery, "status" => WmiStatus];
-    ProviderEvent, "provider.event", "a program wrote an event of its own to a log; a source's file tells by its name what that looks like", ["name" => EventName, "value1" => EventValue1, "value2" => EventValue2, "value3" => EventValue3, "value4" => EventValue4];
+    ProviderEvent, "provider.event", "a program wrote an event of its own to a log; a source's file tells by its name what that looks like", ["name" => EventName, "value1" => EventValue1, "value2" => EventValue2, "value3" => EventValue3, "value4" => EventValue4, "pid" => EventPid];
     AlertDetect, "alert.detect", "an antivirus reported something", ["path" => FilePath, "name" => ObjectName];
 }
 
@@ -602,6 +602,7 @@ fields! {
     EventValue2, "event.value2", Text, "second value of it";
     EventValue3, "event.value3", Text, "third value of it";
     EventValue4, "event.value4", Text, "fourth value of it";
+    EventPid, "event.pid", Uint, "process that wrote it, where that is not the one it tells of";
     LsaName, "lsa.name", Text, "logon process";
     KeyName, "key.name", Text, "name of a persisted key";
     KeyPath, "key.path", Text, "file that holds it";

@@ -229,7 +229,8 @@ impl Coverage {
     /// Steps that no stream of the configuration sees: scenario and step.
     pub fn blind(&self) -> Vec<(&str, &str)> {
         let steps = self.scenarios.iter().flat_map(|s| s.steps.iter().map(|x| (&*s.id, x)));
-        steps.filter(|(_, x)| x.seen_by.is_empty()).map(|(s, x)| (s, &*x.step)).collect()
+        let played = |x: &&Step| x.sources.values().any(|c| c.why != Why::NotPlayed);
+        steps.filter(|(_, x)| x.seen_by.is_empty() && played(x)).map(|(s, x)| (s, &*x.step)).collect()
     }
 }
 
