@@ -196,9 +196,13 @@ pub const ALL: &[Property] = &[
             let last = w.events.iter().map(|e| e.written).max().unwrap_or(0);
             for e in w.of(SYSMON, &[1]) {
                 let parent = name(e.get("ParentImage")).to_lowercase();
+                // of a program that somebody brought it is not known whether it has a console
+                let path = e.get("ParentImage").to_lowercase();
+                let known = [r"c:\windows\system32\", r"c:\windows\syswow64\", r"c:\program files"];
                 let shares = CONSOLE.contains(&&*parent)
+                    || parent == "msbuild.exe"
                     || hosts.contains_key(e.get("ParentProcessGuid"))
-                    || e.get("ParentImage").is_empty();
+                    || !known.iter().any(|k| path.starts_with(k)) && !path.ends_with(r"\explorer.exe");
                 if CONSOLE.contains(&&*image_of(e)) && !shares && e.written < last - 10 * S {
                     let utc = e.utc().unwrap_or(0);
                     let near = hosts.get(e.guid()).is_some_and(|t| (0..2 * S).contains(&(t - utc)));
@@ -465,7 +469,9 @@ pub const ALL: &[Property] = &[
         least: 1_000,
         recorded: Some(95),
         plant: |w| {
-            let guid = w.of(SYSMON, &[7]).next().expect("a load").guid().to_owned();
+            // of a process that was seen to start
+            let starts: BTreeSet<String> = w.of(SYSMON, &[1]).map(|e| e.guid().to_owned()).collect();
+            let guid = w.of(SYSMON, &[7]).find(|e| starts.contains(e.guid())).expect("a load").guid().to_owned();
             w.change(SYSMON, 7, 1, |e| e.guid() == guid, |e| e.set("UtcTime", "2026-03-02 00:00:00.000"));
         },
         check: |w, f| {

@@ -298,7 +298,7 @@ pub const ALL: &[Property] = &[
                 let lower = file.to_lowercase();
                 // names made of a GUID, in a temporary folder
                 if (lower.contains(r"\temp\") || lower.ends_with(".tmp"))
-                    && file.bytes().filter(|b| b.is_ascii_hexdigit()).count() > 30
+                    && name(file).bytes().filter(|b| b.is_ascii_hexdigit()).count() > 30
                 {
                     owners.entry(name(file)).or_default().insert(&e.host);
                 }

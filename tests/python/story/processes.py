@@ -115,7 +115,7 @@ def images(w, t):
         if p.sysmon is None:
             continue
         d = p.sysmon.d
-        plain = p.image == "System" or PATH.match(p.image)
+        plain = p.image == "System" or PATH.match(p.image) or re.match(r"\\\\[\w.-]+\\", p.image)
         t.check("image: a path", plain, lambda: f"{p.sysmon}: {p.image}")
         what = (d["Hashes"], d["Description"], d["OriginalFileName"], d["Company"])
         key = (p.image.lower().rsplit("\\", 1)[-1] if d["FileVersion"] != "-" else (p.host, p.image.lower()), d["FileVersion"])
