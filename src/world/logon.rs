@@ -299,7 +299,7 @@ impl State {
                 _ if ask.forward => 0x6081_0010,
                 Kind::KerberosTgt => 0x4081_0010,
                 // a sixth of the recorded ones do not ask for a canonical name
-                _ if ask.guid[0] % 6 == 0 => 0x4080_0000,
+                _ if ask.guid[0].is_multiple_of(6) => 0x4080_0000,
                 _ => 0x4081_0000,
             }),
         ));
