@@ -52,7 +52,7 @@ fn a_run_with_defaults_is_read_steered_and_ended() {
 
     // what it takes
     let said = d.told(&["rate", "sysmon", "700/s"]);
-    assert!(said.starts_with("sysmon: 600.0/s -> 700.0/s from "), "{said}");
+    assert!(said.starts_with("sysmon: 520.0/s -> 700.0/s from "), "{said}");
     assert!(d.told(&["scenario", "list"]).lines().count() >= 8);
     assert!(d.told(&["pause"]).starts_with("paused at "));
     let stands = d.logical();
