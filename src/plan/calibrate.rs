@@ -270,7 +270,8 @@ impl Measured {
                 // what comes only later cannot be told apart from nothing while a slice is filled: a part of the fill may
                 // be so
                 let at_once = |e: &u32| self.yields.at_once[*e as usize][s] > 0.4;
-                let usable: Vec<u32> = usable.filter(|e| own || at_once(e)).collect();
+                let later = |e: &u32| own && self.yields.all[*e as usize][s] > 0.4;
+                let usable: Vec<u32> = usable.filter(|e| at_once(e) || later(e)).collect();
                 let mut usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
                 self.not_all_later(plan, &mut usable, s, at_once);
                 usable
