@@ -6,6 +6,7 @@ use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{SYSTEM_LUID, Session, Snap};
+use crate::world::instance::Bound;
 use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Ticket, Who};
 use crate::world::state::{Body, KerberosAsk, LogOn, State, Task, What};
 
@@ -66,17 +67,26 @@ impl State {
     /// The account that a task's logon to a host is of.
     pub(super) fn logon_account(&self, t: &Task, to: HostId, account: AccountSel) -> AccountId {
         let here = self.host_id(t.host);
-        let account = match account {
-            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
-                Some(crate::world::instance::Bound::Account(a)) => *a,
-                Some(crate::world::instance::Bound::Host(h)) => self.atlas().host(*h).account,
-                _ => t.account,
-            },
-            other => self.account_on(to, other, t.account),
-        };
-        // SYSTEM and NETWORK SERVICE are the machine's account to other hosts
+        let account = self.meant(t, to, account).unwrap_or(t.account);
+        if to == here { account } else { self.abroad(here, account) }
+    }
+
+    /// The account that a selector means on a host; none where a role has no account.
+    fn meant(&self, t: &Task, host: HostId, account: AccountSel) -> Option<AccountId> {
         match account {
-            AccountId::SYSTEM | AccountId::NETWORK_SERVICE if to != here => self.atlas().host(here).account,
+            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
+                Some(Bound::Account(a)) => Some(*a),
+                Some(Bound::Host(h)) => Some(self.atlas().host(*h).account),
+                _ => None,
+            },
+            other => Some(self.account_on(host, other, t.account)),
+        }
+    }
+
+    /// Who an account of a host is to other hosts: SYSTEM and NETWORK SERVICE are their machine.
+    fn abroad(&self, host: HostId, account: AccountId) -> AccountId {
+        match account {
+            AccountId::SYSTEM | AccountId::NETWORK_SERVICE => self.atlas().host(host).account,
             other => other,
         }
     }
@@ -85,9 +95,8 @@ impl State {
     /// there.
     pub fn ask_logon(&mut self, mut l: LogOn) -> Time {
         let client = l.from.map_or(l.host, |(h, _)| h);
-        // over the network SYSTEM is its machine
-        if l.logon_type == 3 && matches!(l.account, AccountId::SYSTEM | AccountId::NETWORK_SERVICE) {
-            l.account = self.atlas().host(client).account;
+        if l.logon_type == 3 {
+            l.account = self.abroad(client, l.account);
         }
         let c = self.atlas().host(client);
         let (dc, ip) = (c.dc, c.ip);
@@ -172,26 +181,14 @@ impl State {
         let c = self.atlas().host(client);
         let (dc, ip) = (c.dc, c.ip);
         let account = self.find(t.host, by, t.inst.id, &t.regs);
-        let account = match self.proc(account).map_or(t.account, |p| p.snap.account) {
-            AccountId::SYSTEM | AccountId::NETWORK_SERVICE => c.account,
-            other => other,
-        };
-        let one = |state: &State, sel: AccountSel| match sel {
-            AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
-                Some(crate::world::instance::Bound::Account(a)) => Some(*a),
-                Some(crate::world::instance::Bound::Host(h)) => Some(state.atlas().host(*h).account),
-                _ => None,
-            },
-            other => Some(state.account_on(client, other, t.account)),
-        };
-        let atlas = self.shared().atlas.clone();
-        let mut services: Vec<Option<AccountId>> = match of {
-            Ticket::Service(s) | Ticket::Granting(s) => one(self, *s).map(Some).into_iter().collect(),
-            Ticket::Every => atlas.service_accounts.iter().copied().map(Some).collect(),
+        let account = self.abroad(client, self.proc(account).map_or(t.account, |p| p.snap.account));
+        let services: Vec<Option<AccountId>> = match of {
+            Ticket::Service(s) | Ticket::Granting(s) => self.meant(t, client, *s).map(Some).into_iter().collect(),
+            Ticket::Every => self.atlas().service_accounts.iter().copied().map(Some).collect(),
             Ticket::Forward => vec![None],
             Ticket::Name(name) => {
                 let name = self.filled(t, name);
-                let named = atlas.accounts.iter().position(|a| a.spn.eq_ignore_ascii_case(&name));
+                let named = self.atlas().accounts.iter().position(|a| a.spn.eq_ignore_ascii_case(&name));
                 // a name that nobody has registered leaves nothing that could be named
                 named.map(|i| Some(AccountId(i as u32))).into_iter().collect()
             }
@@ -200,7 +197,7 @@ impl State {
         let mut rng = Rng::new(t.rng.u64());
         let mut time = self.now;
         let bare = matches!(of, Ticket::Granting(_));
-        for service in services.drain(..) {
+        for service in services {
             let ask = KerberosAsk {
                 account: service.filter(|_| bare).unwrap_or(account),
                 service: None,
