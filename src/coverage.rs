@@ -225,12 +225,18 @@ fn play(mut planned: Planned) -> Result<Counts, Problems> {
     Ok(counts)
 }
 
+impl Step {
+    /// Whether it left anything in any of the instances.
+    pub fn played(&self) -> bool {
+        self.sources.values().any(|c| c.why != Why::NotPlayed)
+    }
+}
+
 impl Coverage {
     /// Steps that no stream of the configuration sees: scenario and step.
     pub fn blind(&self) -> Vec<(&str, &str)> {
         let steps = self.scenarios.iter().flat_map(|s| s.steps.iter().map(|x| (&*s.id, x)));
-        let played = |x: &&Step| x.sources.values().any(|c| c.why != Why::NotPlayed);
-        steps.filter(|(_, x)| x.seen_by.is_empty() && played(x)).map(|(s, x)| (s, &*x.step)).collect()
+        steps.filter(|(_, x)| x.seen_by.is_empty() && x.played()).map(|(s, x)| (s, &*x.step)).collect()
     }
 }
 
@@ -270,8 +276,7 @@ impl std::fmt::Display for Coverage {
                 for (source, w) in self.sources.iter().zip(&widths) {
                     write!(f, "  {:>w$}", cell(&x.sources[&source.id]))?;
                 }
-                let unplayed = x.sources.values().all(|c| c.why == Why::NotPlayed);
-                writeln!(f, "{}", if unplayed { "  did not come up" } else { "" })?;
+                writeln!(f, "{}", if x.played() { "" } else { "  did not come up" })?;
             }
         }
         let all = steps().count();

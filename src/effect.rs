@@ -52,13 +52,12 @@ impl Effects {
     pub fn load(nodes: &[Node]) -> Result<Effects, Problems> {
         let mut p = Problems::new();
         let mut all: Vec<Effect> = vec![];
-        let read = |n: &Node| {
+        let read = |n| {
             let mut p = Problems::new();
-            (Effect::read(n, &mut p), p)
+            (n, Effect::read(n, &mut p), p)
         };
-        let nodes: Vec<&Node> = nodes.iter().filter(|n| n.get("effect").is_some()).collect();
-        let read: Vec<_> = nodes.par_iter().map(|n| read(n)).collect();
-        for (n, (e, wrong)) in nodes.into_iter().zip(read) {
+        let nodes = nodes.par_iter().filter(|n| n.get("effect").is_some());
+        for (n, e, wrong) in nodes.map(read).collect::<Vec<_>>() {
             p.0.extend(wrong.0);
             let Some(e) = e else { continue };
             if let Some(other) = all.iter_mut().find(|o| o.id == e.id) {

@@ -13,6 +13,7 @@ pub mod fact;
 pub mod habit;
 pub mod host;
 pub mod instance;
+mod kerberos;
 pub mod life;
 mod logon;
 mod machine;

@@ -6,7 +6,7 @@ use super::template::Template;
 use super::value::{self, Wait};
 use crate::activity::{Field, Kind, Type};
 use crate::time::Span;
-use crate::world::program::{Count, Dur, FilePlace, Integrity, LogonResult};
+use crate::world::program::{Count, Dur, FilePlace, Integrity, LogonResult, Ticket};
 use crate::yaml::{Fields, Node, Problems};
 
 /// One action with its time.
@@ -58,21 +58,6 @@ pub struct Run {
     pub shell: Option<Shell>,
 }
 
-/// What a ticket is for.
-#[derive(Clone, Debug)]
-pub enum Ticket {
-    /// A service of a role.
-    Service(Template),
-    /// A service principal name.
-    Name(Template),
-    /// A role's own ticket-granting ticket.
-    Granting(Template),
-    /// Every account's with a principal name.
-    Every,
-    /// A copy of the ticket-granting ticket for a service that delegates.
-    Forward,
-}
-
 /// What is done.
 #[derive(Clone, Debug)]
 pub enum What {
@@ -99,7 +84,7 @@ pub enum What {
     /// Looks up a name.
     Resolve { name: Template, exists: bool },
     /// Asks for a service ticket.
-    Ticket { of: Ticket, rc4: bool, status: u32 },
+    Ticket { of: Ticket<Template, Template>, rc4: bool, status: u32 },
     /// Logs on.
     Logon(Box<Logon>),
     /// Something is done on a server in the client's SMB session.

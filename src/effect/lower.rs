@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::action::{self, Action, Logon, Run, Shell, What, number_word};
+use super::action::{Action, Logon, Run, Shell, What, number_word};
 use super::condition::Facts;
 use super::run::Exec;
 use super::scope::{self, Builtin, Names, RoleKind, Scope};
@@ -259,11 +259,11 @@ impl Unit<'_> {
             }
             What::Ticket { of, rc4, status } => {
                 let of = match of {
-                    action::Ticket::Service(t) => self.account_named(f, t)?.map(Ticket::Service),
-                    action::Ticket::Granting(t) => self.account_named(f, t)?.map(Ticket::Granting),
-                    action::Ticket::Name(t) => self.text(f, t)?.map(|t| Ticket::Name(self.holes.tpl(&t))),
-                    action::Ticket::Every => Some(Ticket::Every),
-                    action::Ticket::Forward => Some(Ticket::Forward),
+                    Ticket::Service(t) => self.account_named(f, t)?.map(Ticket::Service),
+                    Ticket::Granting(t) => self.account_named(f, t)?.map(Ticket::Granting),
+                    Ticket::Name(t) => self.text(f, t)?.map(|t| Ticket::Name(self.holes.tpl(&t))),
+                    Ticket::Every => Some(Ticket::Every),
+                    Ticket::Forward => Some(Ticket::Forward),
                 };
                 if let Some(of) = of {
                     push(out, after, part, Op::Ticket { by, of, rc4: *rc4, status: *status });

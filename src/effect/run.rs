@@ -162,40 +162,48 @@ impl Unit<'_> {
         node: &Node,
         out: &mut Script,
     ) -> Result<End, Split> {
-        if exec.token.trim().is_empty() {
-            return Ok(End::Exits(0, value::NONE));
-        }
-        if self.depth >= DEPTH_MAX {
-            self.problems.at(node, format!("commands start each other more than {DEPTH_MAX} deep"));
-            return Ok(End::Exits(0, value::NONE));
-        }
-        if self.over(node) {
-            return Ok(End::Exits(0, value::NONE));
-        }
-        if exec.line.len() > LINE_MAX && exec.line.chars().count() > LINE_MAX {
-            self.notes.at(
-                node,
-                format!("a command line is longer than the {LINE_MAX} characters of CreateProcess: it does not start"),
-            );
-            return Ok(End::Exits(206, value::NONE));
+        if let Some(code) = self.refused(&exec, node) {
+            return Ok(End::Exits(code, value::NONE));
         }
         let started = self.start(f, exec, name, node, out)?;
         if !wait && !started.named {
             self.fork(&started, node, out)?;
-            self.free(started.reg);
             return Ok(End::Stays);
         }
         let end = self.play(&started, node, out)?;
         Ok(self.close(&started, end, out))
     }
 
+    /// The exit code of what does not start: nothing, too much, too deep, too long.
+    fn refused(&mut self, exec: &Exec, node: &Node) -> Option<u32> {
+        if exec.token.trim().is_empty() {
+            return Some(0);
+        }
+        if self.depth >= DEPTH_MAX {
+            self.problems.at(node, format!("commands start each other more than {DEPTH_MAX} deep"));
+            return Some(0);
+        }
+        if self.over(node) {
+            return Some(0);
+        }
+        if exec.line.len() > LINE_MAX && exec.line.chars().count() > LINE_MAX {
+            self.notes.at(
+                node,
+                format!("a command line is longer than the {LINE_MAX} characters of CreateProcess: it does not start"),
+            );
+            return Some(206);
+        }
+        None
+    }
+
     /// Starts a program that goes on by itself, and keeps its register; none when it does not start.
     pub fn beside(&mut self, f: &Frame, exec: Exec, node: &Node, out: &mut Script) -> Result<Option<Reg>, Split> {
-        if exec.token.trim().is_empty() || self.depth >= DEPTH_MAX || self.over(node) {
+        if self.refused(&exec, node).is_some() {
             return Ok(None);
         }
         let started = self.start(f, exec, None, node, out)?;
         self.fork(&started, node, out)?;
+        // what was given back with its end is kept after all
         self.regs |= 1 << started.reg;
         Ok(Some(started.reg))
     }
@@ -236,12 +244,11 @@ impl Unit<'_> {
             directory: (!f.cwd.is_empty()).then(|| self.holes.tpl(&format!("{}\\", f.cwd.trim_end_matches('\\')))),
             parent: f.me,
             account: f.account,
-            integrity: match (system, elevated) {
-                _ if f.integrity.is_some() => f.integrity.unwrap_or(Integrity::Inherit),
+            integrity: f.integrity.unwrap_or(match (system, elevated) {
                 (true, _) => Integrity::System,
                 (_, true) => Integrity::High,
                 _ => Integrity::Inherit,
-            },
+            }),
             reg,
             name,
             service: None,

@@ -2,12 +2,13 @@
 
 use regex::Regex;
 
-use super::action::{self, Action, Ticket, What};
+use super::action::{self, Action, What};
 use super::condition::{self, Cond};
 use super::scope;
 use super::template::Template;
 use super::value::{self, Wait};
 use crate::activity::Kind;
+use crate::world::program::Ticket;
 use crate::yaml::{Fields, Node, Problems};
 
 /// What a program leaves behind.

@@ -14,6 +14,8 @@ const TRIES: u32 = 8;
 const AFTER: i64 = 300;
 /// Records of the stream that one run of an entry of fill brings, if it can be so.
 const RECORDS_AT_ONCE: f64 = 3.0;
+/// Records that it brings at least: what hardly ever brings one costs more than it fills.
+const RECORDS_MIN: f64 = 0.4;
 /// Share of a stream's fill that an event id has which life did not bring while it was measured.
 const SHARE_MIN: f64 = 0.002;
 /// Part of a stream's fill whose records may come later than the slice that is filled.
@@ -205,9 +207,7 @@ impl Measured {
     /// Lessens entries whose records come in later slices, often on another host (a logon, its tickets), until they make
     /// [`LATER_MAX`] of a stream's fill: each slice is filled with what comes at once, less what came of slices before.
     fn not_all_later(&self, plan: &Plan, usable: &mut Vec<(u32, f64)>, s: usize, at_once: impl Fn(&u32) -> bool) {
-        let made = |(e, part): &(u32, f64)| {
-            plan.shared.library.background[*e as usize].per_hour * part * self.yields.all[*e as usize][s]
-        };
+        let made = |u: &(u32, f64)| frequency(plan, u) * self.yields.all[u.0 as usize][s];
         let now: f64 = usable.iter().filter(|u| at_once(&u.0)).map(made).sum();
         let later: f64 = usable.iter().filter(|u| !at_once(&u.0)).map(made).sum();
         let factor = (LATER_MAX / (1.0 - LATER_MAX) * now / later.max(1e-12)).min(1.0);
@@ -269,8 +269,8 @@ impl Measured {
                 let usable = usable.filter(|e| self.yields.all[*e][s] > 0.0 && (!own || spills(*e))).map(|e| e as u32);
                 // what comes only later cannot be told apart from nothing while a slice is filled: a part of the fill may
                 // be so
-                let at_once = |e: &u32| self.yields.at_once[*e as usize][s] > 0.4;
-                let later = |e: &u32| own && self.yields.all[*e as usize][s] > 0.4;
+                let at_once = |e: &u32| self.yields.at_once[*e as usize][s] > RECORDS_MIN;
+                let later = |e: &u32| own && self.yields.all[*e as usize][s] > RECORDS_MIN;
                 let usable: Vec<u32> = usable.filter(|e| at_once(e) || later(e)).collect();
                 let mut usable = self.like_life(plan, &self.gentle(&usable, s, &filled, &balance), s);
                 self.not_all_later(plan, &mut usable, s, at_once);
@@ -278,8 +278,9 @@ impl Measured {
             };
             // records in each stream for one in this
             let brings = |usable: &[(u32, f64)]| -> Vec<f64> {
-                let weight = |(e, part): &(u32, f64)| plan.shared.library.background[*e as usize].per_hour * part;
-                let sum = |t: usize| usable.iter().map(|u| weight(u) * self.yields.all[u.0 as usize][t]).sum::<f64>();
+                let sum = |t: usize| {
+                    usable.iter().map(|u| frequency(plan, u) * self.yields.all[u.0 as usize][t]).sum::<f64>()
+                };
                 (0..streams).map(|t| sum(t) / sum(s).max(1e-9)).collect()
             };
             let mut usable = choose(SPILL_MAX);
@@ -303,4 +304,9 @@ impl Measured {
         }
         (plans, balance)
     }
+}
+
+/// How often an entry runs in fill, compared with others: the part of its frequency in life that it is to have.
+fn frequency(plan: &Plan, (entry, part): &(u32, f64)) -> f64 {
+    plan.shared.library.background[*entry as usize].per_hour * part
 }

@@ -6,7 +6,6 @@ use crate::world::host::{ProcRef, Session};
 use crate::world::instance::InstId;
 use crate::world::logon::guid_bytes;
 use crate::world::proc::Start;
-use crate::world::program::Part;
 use crate::world::state::{Body, KerberosAsk, LogOn, Play, State, Tag, What};
 
 /// A person looks at a new desktop that long before the first deed, at least.
@@ -54,7 +53,7 @@ impl State {
                     forward: false,
                     status: 0,
                 };
-                let tag = l.tag.map(|t| Tag { part: Part::Collateral as u8, ..t });
+                let tag = l.tag.map(Tag::collateral);
                 self.send(dc, time, Body::Kerberos { dc, ask, tag });
                 time = time + Span::ms(rng.range(3, 12));
             }
@@ -244,7 +243,7 @@ impl State {
 
     /// Tag of what other components do for a step.
     fn other_tag(&mut self, tag: Option<Tag>) -> u32 {
-        tag.map_or(0, |t| self.tag(Tag { part: Part::Collateral as u8, ..t }))
+        tag.map_or(0, |t| self.tag(t.collateral()))
     }
 }
 

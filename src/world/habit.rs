@@ -40,6 +40,8 @@ pub struct Index {
     pub winlogon: u16,
     /// See `explorer`.
     pub wmiprvse: u16,
+    /// The service that looks up names.
+    pub resolver: u16,
     /// Call trace of process creation, if the atlas has one.
     pub create_trace: Option<u16>,
     /// Call trace of anything else.
@@ -168,6 +170,7 @@ impl Index {
         x.conhost = x.name("conhost.exe");
         x.winlogon = x.name("winlogon.exe");
         x.wmiprvse = x.name("wmiprvse.exe");
+        x.resolver = x.name("dnscache");
         x.sysmon = x.name("sysmon64.exe");
         x.event_log = x.name("eventlog");
         x.lsass = x.name("lsass.exe");

@@ -339,6 +339,10 @@ impl Host {
         *p = (*p + 1 + (mix(*p as u64, purpose("port")) % 3) as u16) % 16_384;
         49_152 + *p
     }
+    /// The port that the last connection has.
+    pub fn last_port(&self) -> u16 {
+        49_152 + self.ports[0]
+    }
     /// A living process's slot by pid.
     pub fn by_pid(&self, pid: u32) -> Option<u16> {
         self.procs.iter().position(|p| p.alive && p.snap.pid == pid).map(|i| i as u16)

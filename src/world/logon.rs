@@ -1,4 +1,4 @@
-//! Logons: the session, its rights, and what the domain controller saw before.
+//! Logons: the session, its rights, and what it asks of the domain controller before ([`super::kerberos`]).
 
 use crate::activity::{Field, Kind};
 use crate::rng::{Rng, mix, purpose};
@@ -7,8 +7,8 @@ use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
 use crate::world::host::{SYSTEM_LUID, Session, Snap};
 use crate::world::instance::Bound;
-use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Ticket, Who};
-use crate::world::state::{Body, KerberosAsk, LogOn, State, Task, What};
+use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Who};
+use crate::world::state::{Body, KerberosAsk, LogOn, State, Tag, Task, What};
 
 /// A session that is in use is looked at again after this.
 const BUSY: Span = Span::s(20);
@@ -72,7 +72,7 @@ impl State {
     }
 
     /// The account that a selector means on a host; none where a role has no account.
-    fn meant(&self, t: &Task, host: HostId, account: AccountSel) -> Option<AccountId> {
+    pub(super) fn meant(&self, t: &Task, host: HostId, account: AccountSel) -> Option<AccountId> {
         match account {
             AccountSel::Role(r) => match t.inst.roles.get(r as usize) {
                 Some(Bound::Account(a)) => Some(*a),
@@ -84,7 +84,7 @@ impl State {
     }
 
     /// Who an account of a host is to other hosts: SYSTEM and NETWORK SERVICE are their machine.
-    fn abroad(&self, host: HostId, account: AccountId) -> AccountId {
+    pub(super) fn abroad(&self, host: HostId, account: AccountId) -> AccountId {
         match account {
             AccountId::SYSTEM | AccountId::NETWORK_SERVICE => self.atlas().host(host).account,
             other => other,
@@ -113,7 +113,7 @@ impl State {
                 LogonResult::Locked | LogonResult::Disabled => 0x12,
                 LogonResult::Expired => 0x17,
             };
-            let cause = l.tag.map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
+            let cause = l.tag.map(Tag::collateral);
             let ask = KerberosAsk {
                 account: l.account,
                 service: None,
@@ -150,7 +150,7 @@ impl State {
                 LogonResult::Disabled => 0xc000_0072,
                 LogonResult::Expired => 0xc000_0071,
             };
-            let cause = l.tag.map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
+            let cause = l.tag.map(Tag::collateral);
             let (account, guid) = (l.account, l.guid);
             let ask = KerberosAsk {
                 account,
@@ -173,54 +173,6 @@ impl State {
         let time = (time + Span::us(rng.range(800, 9_000))).max(Time::of_slice(self.now.slice() + 1));
         self.send(l.host, time, Body::LogOn(l));
         time
-    }
-
-    /// The actor's session asks its domain controller for a ticket, or for several.
-    pub(super) fn ticket(&mut self, t: &mut Task, by: Who, of: &Ticket, rc4: bool, status: u32, tag: u32) {
-        let client = self.host_id(t.host);
-        let c = self.atlas().host(client);
-        let (dc, ip) = (c.dc, c.ip);
-        let account = self.find(t.host, by, t.inst.id, &t.regs);
-        let account = self.abroad(client, self.proc(account).map_or(t.account, |p| p.snap.account));
-        let services: Vec<Option<AccountId>> = match of {
-            Ticket::Service(s) | Ticket::Granting(s) => self.meant(t, client, *s).map(Some).into_iter().collect(),
-            Ticket::Every => self.atlas().service_accounts.iter().copied().map(Some).collect(),
-            Ticket::Forward => vec![None],
-            Ticket::Name(name) => {
-                let name = self.filled(t, name);
-                let named = self.atlas().accounts.iter().position(|a| a.spn.eq_ignore_ascii_case(&name));
-                // a name that nobody has registered leaves nothing that could be named
-                named.map(|i| Some(AccountId(i as u32))).into_iter().collect()
-            }
-        };
-        let cause = self.tag_of(tag).map(|t| crate::world::state::Tag { part: Part::Collateral as u8, ..t });
-        let mut rng = Rng::new(t.rng.u64());
-        let mut time = self.now;
-        let bare = matches!(of, Ticket::Granting(_));
-        for service in services {
-            let ask = KerberosAsk {
-                account: service.filter(|_| bare).unwrap_or(account),
-                service: None,
-                service_account: service.filter(|_| !bare),
-                guid: guid_bytes(rng.u64(), rng.u64()),
-                ip,
-                port: self.client_port(client),
-                rc4,
-                ntlm: false,
-                bare,
-                forward: matches!(of, Ticket::Forward),
-                status,
-            };
-            time = time + Span::us(rng.range(1_500, 8_000));
-            self.send(dc, time, Body::Kerberos { dc, ask, tag: cause });
-        }
-    }
-
-    fn client_port(&mut self, client: HostId) -> u16 {
-        match self.local(client) {
-            Some(h) => self.hosts[h as usize].new_port(false),
-            None => 49_152 + (mix(client.0 as u64, self.n) % 16_384) as u16,
-        }
     }
 
     /// Explicit credentials are used on the client (4648).
@@ -253,98 +205,6 @@ impl State {
         (f.subject, f.subject_luid) = asked_by(l, caller);
         f.account = l.account;
         f.extra.extend(source(l, ip, 0));
-        self.done(i);
-    }
-
-    /// A domain controller answers a ticket request.
-    pub(super) fn kerberos(&mut self, dc: HostId, ask: KerberosAsk, tag: Option<crate::world::state::Tag>) {
-        let Some(host) = self.local(dc) else { return };
-        if ask.ntlm {
-            return self.validate(host, ask, tag);
-        }
-        let kind = match (ask.status, ask.forward || ask.service.is_some() || ask.service_account.is_some()) {
-            (_, true) => Kind::KerberosService,
-            (0, false) => Kind::KerberosTgt,
-            _ => Kind::KerberosFail,
-        };
-        if !self.wants(kind) {
-            return;
-        }
-        let tag = tag.map_or(0, |t| self.tag(t));
-        let lsass = self.hosts[host as usize].lsass;
-        let snap = self.hosts[host as usize].procs[lsass as usize].snap;
-        let atlas = self.atlas();
-        let (service, sid) = match (ask.service, ask.service_account) {
-            (Some(h), _) => {
-                let a = atlas.account(atlas.host(h).account);
-                (a.name.to_string(), a.sid.to_string())
-            }
-            (None, Some(a)) => (atlas.account(a).name.to_string(), atlas.account(a).sid.to_string()),
-            (None, None) if kind != Kind::KerberosFail => ("krbtgt".to_owned(), format!("{}-502", atlas.forest.sid)),
-            (None, None) => (format!("krbtgt/{}", atlas.forest.netbios), "S-1-0-0".to_owned()),
-        };
-        let (service, sid) = (self.texts.keep(&service), self.texts.keep(&sid));
-        let i = self.fact(kind, host, self.now, &snap, tag);
-        let f = self.facts.get_mut(i);
-        f.account = ask.account;
-        f.extra.push((Field::KerberosService, Val::Text(service)));
-        f.extra.push((Field::KerberosServiceSid, Val::Text(sid)));
-        f.extra.push((
-            Field::KerberosOptions,
-            Val::Uint(match kind {
-                // forwarded, for a service that delegates (recorded)
-                _ if ask.forward => 0x6081_0010,
-                Kind::KerberosTgt => 0x4081_0010,
-                // a sixth of the recorded ones do not ask for a canonical name
-                _ if ask.guid[0].is_multiple_of(6) => 0x4080_0000,
-                _ => 0x4081_0000,
-            }),
-        ));
-        f.extra.push((Field::KerberosStatus, Val::Uint(ask.status as u64)));
-        f.extra.push((
-            Field::KerberosEncryption,
-            Val::Uint(if ask.status != 0 {
-                0xffff_ffff
-            } else if ask.rc4 {
-                0x17
-            } else {
-                0x12
-            }),
-        ));
-        f.extra.push((Field::KerberosPreauth, Val::Uint(if ask.bare || ask.status == 0x6 { 0 } else { 2 })));
-        f.extra.push((Field::LogonGuid, Val::Guid(ask.guid)));
-        f.extra.push((Field::SourceIp, Val::Ip(ask.ip)));
-        f.extra.push((Field::SourcePort, Val::Uint(ask.port as u64)));
-        if ask.status == 0 {
-            // the ticket-granting ticket of an account on a client lasts ten hours; what it buys names it
-            let hours = self.now.second() as u64 / 36_000;
-            let granting = mix(mix(ask.account.0 as u64, u32::from(ask.ip) as u64), hours);
-            let bought = u64::from_le_bytes(ask.guid[..8].try_into().expect("eight bytes"));
-            let issued = if kind == Kind::KerberosTgt { granting } else { mix(bought, granting) };
-            let response = self.texts.keep(&ticket_hash(issued));
-            let request = (kind == Kind::KerberosService).then(|| self.texts.keep(&ticket_hash(granting)));
-            let f = self.facts.get_mut(i);
-            f.extra.push((Field::KerberosResponseHash, Val::Text(response)));
-            f.extra.extend(request.map(|r| (Field::KerberosRequestHash, Val::Text(r))));
-        }
-        self.done(i);
-    }
-
-    /// An NTLM response is checked where the account is held (4776).
-    fn validate(&mut self, host: u32, ask: KerberosAsk, tag: Option<crate::world::state::Tag>) {
-        if !self.wants(Kind::NtlmValidate) {
-            return;
-        }
-        let tag = tag.map_or(0, |t| self.tag(t));
-        let lsass = self.hosts[host as usize].lsass;
-        let snap = self.hosts[host as usize].procs[lsass as usize].snap;
-        let client = self.shared().habits.host_by_ip(ask.ip).map(|h| self.atlas().host(h).name.to_string());
-        let client = self.texts.keep(client.as_deref().unwrap_or("-"));
-        let i = self.fact(Kind::NtlmValidate, host, self.now, &snap, tag);
-        let f = self.facts.get_mut(i);
-        f.account = ask.account;
-        f.extra.push((Field::LogonStatus, Val::Uint(ask.status as u64)));
-        f.extra.push((Field::LogonWorkstation, Val::Text(client)));
         self.done(i);
     }
 
@@ -856,16 +716,6 @@ impl Style {
             _ => s("User32 ", "Negotiate", By::Service("lsm")),
         }
     }
-}
-
-/// 32 bytes in base64, as the KDC prints the hash of a ticket.
-fn ticket_hash(ticket: u64) -> String {
-    use base64::Engine;
-    let mut bytes = [0; 32];
-    for (n, part) in bytes.chunks_mut(8).enumerate() {
-        part.copy_from_slice(&mix(ticket, purpose("ticket") ^ n as u64).to_le_bytes());
-    }
-    base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
 /// A random GUID (version 4) from two draws.

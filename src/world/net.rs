@@ -73,7 +73,7 @@ impl State {
         if !known {
             return;
         }
-        let port = 49_152 + h.ports[0];
+        let port = h.last_port();
         let mut rng = Rng::new(t.rng.u64());
         self.ask_logon(LogOn {
             host: to,
@@ -115,11 +115,9 @@ impl State {
         let asked = mix(p.snap.key, mix(purpose(name), time.second() as u64 / 600));
         if !name.is_empty() && Rng::new(asked).chance(0.7) {
             // names of servers that the kernel connects to are looked up by the resolver's service
-            let resolver = self.shared().habits.name("dnscache");
-            let asks = match self.service_slot(host, resolver).filter(|_| by.slot == 0) {
-                Some(slot) => self.proc_ref(host, slot),
-                None => by,
-            };
+            let kernel = by.slot == 0;
+            let resolver = kernel.then(|| self.service_slot(host, self.shared().habits.resolver)).flatten();
+            let asks = resolver.map_or(by, |slot| self.proc_ref(host, slot));
             self.resolve(asks, name, true, tag, time);
             time = time + Span::us(rng.range(900, 38_000));
         }

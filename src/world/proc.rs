@@ -372,7 +372,7 @@ impl State {
     pub fn collateral(&mut self, tag: u32) -> u32 {
         match self.tag_of(tag) {
             None => 0,
-            Some(t) => self.tag(crate::world::state::Tag { part: 2, ..t }),
+            Some(t) => self.tag(t.collateral()),
         }
     }
 

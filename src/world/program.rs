@@ -327,17 +327,17 @@ pub enum LogonResult {
 
 /// What a ticket is for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Ticket {
+pub enum Ticket<A = AccountSel, N = Tpl> {
     /// A service of that account.
-    Service(AccountSel),
+    Service(A),
     /// The service of that principal name.
-    Name(Tpl),
+    Name(N),
     /// The services of all accounts that have a principal name, one after another.
     Every,
     /// A copy of the ticket-granting ticket that a service may use elsewhere.
     Forward,
     /// That account's own ticket-granting ticket, without pre-authentication.
-    Granting(AccountSel),
+    Granting(A),
 }
 
 /// One operation.

@@ -100,7 +100,7 @@ impl State {
             let (name, ip) = (h.fqdn.to_string(), h.ip);
             let bytes = (rng.lognormal(60_000.0, 4e6) as u64, rng.lognormal(4_000.0, 60_000.0) as u64);
             let wait = self.connect(system, Some(to), &name, ip, 445, false, bytes, Some(Who::System), tag, rng.u64());
-            let port = 49_152 + self.hosts[t.host as usize].ports[0];
+            let port = self.hosts[t.host as usize].last_port();
             let link = Link { id: rng.u64(), account, port, open: false, ready: now, until: now + OPENING };
             self.links.insert(key, link);
             return (wait + Span::us(rng.range(2_000, 12_000)), true);

@@ -123,6 +123,13 @@ pub struct Tag {
     pub part: u8,
 }
 
+impl Tag {
+    /// The same step's, for what others do because of it.
+    pub fn collateral(self) -> Tag {
+        Tag { part: Part::Collateral as u8, ..self }
+    }
+}
+
 /// What happens at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum What {

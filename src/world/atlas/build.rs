@@ -54,22 +54,21 @@ pub fn build<'a>(
     let accounts: Vec<_> = plan.hosts.iter().map(of).collect();
     let Base(software, names) = base();
     let (mut software, mut names) = (software.clone(), names.clone());
-    let names = &mut names;
     let mut boots = boots::Boots::new(data);
 
     let mut hosts: Vec<Option<Host>> = vec![None; plan.len()];
     for (draft, (owner, machine)) in plan.hosts.iter().zip(accounts) {
         let id = plan.id(draft.index);
         let persona = owner.and_then(|o| people.accounts[o.0 as usize].persona);
-        let installed = software.of_host(config.seed, draft, persona.map(|p| &personas[p as usize].id), names);
-        let boot = boots.of_host(draft, &plan, &installed, &people, names);
+        let installed = software.of_host(config.seed, draft, persona.map(|p| &personas[p as usize].id), &mut names);
+        let boot = boots.of_host(draft, &plan, &installed, &people, &mut names);
         hosts[id.0 as usize] = Some(plan.host(config, draft, &forest, owner, machine, &installed, boot, &mut share));
     }
     let mut hosts: Vec<Host> = hosts.into_iter().flatten().collect();
     let sites = hosts::sites(&plan, &mut hosts, config.seed);
-    let services = boots::services(data, &people, names);
+    let services = boots::services(data, &people, &mut names);
     people.accounts.shrink_to_fit();
-    let traces = traces::traces(data, oses.len(), &software, names);
+    let traces = traces::traces(data, oses.len(), &software, &mut names);
     let atlas = Atlas {
         seed: config.seed,
         start: config.start,
@@ -95,7 +94,7 @@ pub fn build<'a>(
         traces,
         cells: config.cells,
     };
-    Ok((atlas, std::mem::take(names)))
+    Ok((atlas, names))
 }
 
 /// Names (short, full, address as text) of the hosts that [`build`] makes, without making the rest.
