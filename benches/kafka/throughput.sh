@@ -90,15 +90,18 @@ ours() {
 }
 java -cp "$jars/*" org.apache.kafka.tools.TopicCommand --bootstrap-server "$server" --create --topic bench.perf --partitions "$partitions" >/dev/null
 : >"$work/results"
+ticks() { awk '{print $14 + $15}' "/proc/$broker/stat"; }
 for run in $(seq "$runs"); do
   for who in ours peer; do
+    before=$(ticks)
     $who
-    awk -v who="$who" -v rate="$rate" -v n="$records" '{printf "%s %.0f %.2f\n", who, rate, ($2 + $3) * 1e6 / n}' "$work/time" |
+    awk -v who="$who" -v rate="$rate" -v n="$records" -v broker="$(($(ticks) - before))" \
+      '{printf "%s %.0f %.2f %.2f\n", who, rate, ($2 + $3) * 1e6 / n, broker / 100 * 1e6 / n}' "$work/time" |
       tee -a "$work/results" | sed "s/^/run $run: /"
   done
 done
 for who in ours peer; do
-  for column in 2 3; do
+  for column in 2 3 4; do
     grep "^$who " "$work/results" | cut -d' ' -f$column | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'
-  done | paste -sd' ' | awk -v who="$who" '{printf "median %s: %d records/s, %s CPU seconds per million\n", who, $1, $2}'
+  done | paste -sd' ' | awk -v who="$who" '{printf "median %s: %d records/s, %s CPU seconds per million, the broker %s\n", who, $1, $2, $3}'
 done

@@ -337,6 +337,18 @@ pub struct Module {
     pub signature_status: Text,
 }
 
+impl Module {
+    /// File name.
+    pub fn file(&self) -> &str {
+        self.path.rsplit('\\').next().unwrap_or("")
+    }
+}
+
+/// What names are compared by before they are compared: a hash (FNV-1a) of the name in lower case.
+pub fn name_key(name: &str) -> u32 {
+    name.bytes().fold(0x811c_9dc5, |h, b| (h ^ u32::from(b.to_ascii_lowercase())).wrapping_mul(0x0100_0193))
+}
+
 /// Which session of a host a boot process belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BootSession {
@@ -507,6 +519,8 @@ pub struct Atlas {
     pub hosts: Vec<Host>,
     /// Accounts.
     pub accounts: Vec<Account>,
+    /// Each account with the [`name_key`] of its name, sorted.
+    pub account_names: Vec<(u32, AccountId)>,
     /// Images.
     pub images: Vec<Image>,
     /// Modules.
@@ -515,8 +529,10 @@ pub struct Atlas {
     pub boots: Vec<Boot>,
     /// Programs of each operating system's servicing level, sorted by name (index into the names of the library).
     pub bases: Vec<Vec<(u16, ImageId)>>,
-    /// Loadable modules of each operating system's servicing level, sorted by file name in lower case.
-    pub system_modules: Vec<Vec<ModuleId>>,
+    /// [`name_key`] of each module.
+    pub module_files: Vec<u32>,
+    /// Loadable modules of each operating system's servicing level with their [`name_key`], sorted by it.
+    pub system_modules: Vec<Vec<(u32, ModuleId)>>,
     /// Software sets, shared by hosts with the same operating system and packages.
     pub software: Vec<Software>,
     /// Services, sorted by name.

@@ -3,7 +3,7 @@
 use crate::activity::{Field, Kind};
 use crate::rng::{mix, purpose};
 use crate::time::Span;
-use crate::world::atlas::AccountId;
+use crate::world::atlas::{Account, AccountId};
 use crate::world::fact::Val;
 use crate::world::logon::random_guid;
 use crate::world::state::{State, Task};
@@ -168,14 +168,12 @@ impl State {
         let atlas = self.atlas();
         let here = self.host_id(host);
         let name = name.rsplit('\\').next().unwrap_or(name);
-        let named = |a: &crate::world::atlas::Account| a.name.eq_ignore_ascii_case(name);
-        let local =
-            atlas.accounts.iter().position(|a| a.host == Some(here) && *a.domain == *atlas.host(here).name && named(a));
-        let known = local.or_else(|| atlas.accounts.iter().position(|a| !a.upn.is_empty() && named(a)));
-        let known = known.or_else(|| atlas.accounts.iter().position(named));
-        if let Some(k) = known {
-            let a = &atlas.accounts[k];
-            return (Some(AccountId(k as u32)), a.sid.to_string(), a.domain.to_string());
+        let local = |a: &Account| a.host == Some(here) && *a.domain == *atlas.host(here).name;
+        let person = |a: &Account| !a.upn.is_empty();
+        let of = |kind: &dyn Fn(&Account) -> bool| atlas.accounts_named(name).find(|id| kind(atlas.account(*id)));
+        if let Some(id) = of(&local).or_else(|| of(&person)).or_else(|| of(&|_| true)) {
+            let a = atlas.account(id);
+            return (Some(id), a.sid.to_string(), a.domain.to_string());
         }
         // the ids that follow are those of accounts made while the world runs
         let n = mix(purpose("account"), name.bytes().fold(0, |n, b| mix(n, b.to_ascii_lowercase() as u64)));

@@ -781,10 +781,8 @@ impl State {
     /// The module a process of that image finds on a host under a file name: its program's own version goes first.
     fn module_on(&self, host: u32, image: u32, name: &str) -> Option<ModuleId> {
         let atlas = self.atlas();
-        let file =
-            |m: &&ModuleId| atlas.module(**m).path.rsplit('\\').next().is_some_and(|f| f.eq_ignore_ascii_case(name));
-        let own = self.image(image).modules.iter().skip(1).find(file);
-        own.copied().or_else(|| atlas.module_named(self.host_id(host), name))
+        let own = self.image(image).modules.get(1..).unwrap_or_default();
+        atlas.named_among(own, name).or_else(|| atlas.module_named(self.host_id(host), name))
     }
 
     /// The path of a module that lies in a user's profile; none where the table's own path will do.

@@ -82,8 +82,10 @@ pub fn build<'a>(
         domain_admins: people.domain_admins(),
         service_accounts: people.with_spn(),
         groups: people.groups,
+        account_names: account_names(&people.accounts),
         accounts: people.accounts,
         images: software.images,
+        module_files: software.modules.iter().map(|m| name_key(m.file())).collect(),
         modules: software.modules,
         bases: software.bases,
         system_modules: software.system_modules,
@@ -95,6 +97,12 @@ pub fn build<'a>(
         cells: config.cells,
     };
     Ok((atlas, names))
+}
+
+fn account_names(accounts: &[Account]) -> Vec<(u32, AccountId)> {
+    let mut names: Vec<_> = (0..).map(AccountId).zip(accounts).map(|(id, a)| (name_key(&a.name), id)).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Names (short, full, address as text) of the hosts that [`build`] makes, without making the rest.

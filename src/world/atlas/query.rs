@@ -14,6 +14,13 @@ impl Atlas {
     pub fn account(&self, id: AccountId) -> &Account {
         &self.accounts[id.0 as usize]
     }
+    /// The accounts of a name, whatever its case.
+    pub fn accounts_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = AccountId> + 'a {
+        let key = name_key(name);
+        let from = self.account_names.partition_point(|a| a.0 < key);
+        let same = self.account_names[from..].iter().take_while(move |a| a.0 == key).map(|a| a.1);
+        same.filter(move |id| self.account(*id).name.eq_ignore_ascii_case(name))
+    }
     /// Whether a group makes an account a local administrator of a host.
     pub fn administers(&self, account: &Account, host: HostId) -> bool {
         let role = self.host(host).role;
@@ -57,19 +64,22 @@ impl Atlas {
     /// The module a host has under a file name, whatever its case: its packages' own first, then the system's.
     pub fn module_named(&self, host: HostId, name: &str) -> Option<ModuleId> {
         let h = self.host(host);
-        let named =
-            |id: &&ModuleId| self.module(**id).path.rsplit('\\').next().is_some_and(|f| f.eq_ignore_ascii_case(name));
-        let own = self.software[h.software as usize].modules.iter().find(named);
-        own.copied().or_else(|| self.system_module(h.os, name))
+        self.named_among(&self.software[h.software as usize].modules, name).or_else(|| self.system_module(h.os, name))
+    }
+    /// The first of some modules that has a file name, whatever its case.
+    pub fn named_among(&self, modules: &[ModuleId], name: &str) -> Option<ModuleId> {
+        let key = name_key(name);
+        modules.iter().copied().find(|id| self.module_files[id.0 as usize] == key && self.is_named(*id, name))
+    }
+    fn is_named(&self, id: ModuleId, name: &str) -> bool {
+        self.module(id).file().eq_ignore_ascii_case(name)
     }
     /// The module of an operating system's servicing level under a file name, whatever its case.
     pub fn system_module(&self, os: u16, name: &str) -> Option<ModuleId> {
         let list = self.system_modules.get(os as usize)?;
-        let order = |id: &ModuleId| {
-            let file = self.module(*id).path.rsplit('\\').next().unwrap_or("").bytes();
-            file.map(|b| b.to_ascii_lowercase()).cmp(name.bytes().map(|b| b.to_ascii_lowercase()))
-        };
-        list.binary_search_by(order).ok().map(|i| list[i])
+        let key = name_key(name);
+        let from = list.partition_point(|m| m.0 < key);
+        list[from..].iter().take_while(|m| m.0 == key).map(|m| m.1).find(|id| self.is_named(*id, name))
     }
     /// Every image a host has: a program of a package goes before the system's of the same name.
     pub fn images_of(&self, host: HostId) -> impl Iterator<Item = (u16, ImageId)> + '_ {

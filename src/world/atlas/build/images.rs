@@ -72,7 +72,7 @@ pub(super) struct Images<'a> {
     pub images: Vec<Image>,
     pub modules: Vec<Module>,
     pub bases: Vec<Vec<(u16, ImageId)>>,
-    pub system_modules: Vec<Vec<ModuleId>>,
+    pub system_modules: Vec<Vec<(u32, ModuleId)>>,
     pub sets: Vec<Software>,
     hosts: BTreeMap<SetKey, Installed>,
     content: BTreeMap<(u16, Vec<(u16, u16)>), u16>,
@@ -162,6 +162,8 @@ impl<'a> Images<'a> {
             }
             images.bases.push(table.into_iter().collect());
             let modules = images.modules_of(os, None, "");
+            let mut modules: Vec<_> = modules.iter().map(|m| (name_key(images.modules[m.0 as usize].file()), *m)).collect();
+            modules.sort_by_key(|m| m.0);
             images.system_modules.push(modules);
         }
         images
