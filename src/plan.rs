@@ -113,7 +113,7 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
                 library: crate::world::program::Library,
                 resolved: streams::Resolved,
                 policies: streams::Sensing| {
-        let shared = share(&config, knowledge, atlas, library, &resolved, extra, start);
+        let shared = share(&config, atlas, library, &resolved, extra, start);
         streams::cell_plan(shared, resolved, policies.0, policies.1, knowledge, extra, start)
     };
     let schedules: Vec<Option<Schedule>> =
@@ -201,15 +201,13 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
 
 fn share(
     config: &Config,
-    knowledge: &Knowledge,
     atlas: atlas::Atlas,
-    mut library: crate::world::program::Library,
+    library: crate::world::program::Library,
     resolved: &streams::Resolved,
     extra: &Extra,
     start: Time,
 ) -> Arc<Shared> {
-    let servers: Vec<_> = knowledge.servers(&mut library);
-    let habits = crate::world::habit::Index::new(&atlas, &library, config.seed, start, &servers);
+    let habits = crate::world::habit::Index::new(&atlas, &library, config.seed, start);
     let zones = atlas.sites.iter().map(|s| crate::schedule::zone(&s.tz).unwrap_or(jiff::tz::TimeZone::UTC)).collect();
     let ids = streams::ids(&atlas, extra);
     Arc::new(Shared {

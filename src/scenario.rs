@@ -34,7 +34,7 @@ use yaml::{BackgroundDoc, Doc, HabitDoc};
 /// First keys of documents that are compiled here, and of those that others read.
 const KINDS: &[&str] = &["scenario", "effect", "persona", "role", "program", "background", "script"];
 const WORLD: &[&str] = &[
-    "os", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces", "words",
+    "os", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces", "ports", "words",
 ];
 
 /// What documents compile to.
@@ -69,6 +69,7 @@ impl Names {
             hosts: BTreeMap::new(),
             services: world.services.iter().filter(|s| s.stops()).flat_map(service_names).collect(),
             service_keys: world.services.iter().map(|s| s.key.to_lowercase()).collect(),
+            servers: world.servers.clone(),
         }
     }
 }
@@ -168,6 +169,12 @@ pub fn compile_named(
                 habit::background(&mut u, &b);
             }
         }
+    }
+    fresh(&mut u);
+    let frame = Frame::step(AccountSel::Actor, false);
+    for s in &names.servers {
+        let who = u.who(&frame, &s.by, &s.node);
+        u.library.servers.push((s.port, s.udp, who));
     }
     dedupe(&mut p);
     dedupe(&mut notes);

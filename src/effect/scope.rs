@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::action::Shell;
 use crate::world::atlas::HostId;
+use crate::world::atlas::data::Server;
 use crate::world::program::{AccountSel, Attr, TimeFmt};
 use crate::yaml::suggest;
 
@@ -29,6 +30,8 @@ pub struct Names {
     pub services: BTreeMap<String, Service>,
     /// Keys of all services in lower case.
     pub service_keys: BTreeSet<String>,
+    /// Who answers on well-known ports.
+    pub servers: Vec<Server>,
 }
 
 impl Names {

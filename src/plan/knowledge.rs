@@ -11,7 +11,7 @@ use crate::source::Catalogue;
 use crate::technique::Techniques;
 use crate::time::Time;
 use crate::world::atlas::{self, Persona, WorldData};
-use crate::world::program::{Library, Scenario, ScenarioId, Who};
+use crate::world::program::{Library, Scenario, ScenarioId};
 use crate::yaml::{Node, Problems};
 
 /// Everything that data says.
@@ -139,11 +139,5 @@ impl Knowledge {
                 })
                 .collect(),
         }
-    }
-
-    /// Who serves well-known ports.
-    pub fn servers(&self, library: &mut Library) -> Vec<(u16, bool, Who)> {
-        let _ = library;
-        vec![]
     }
 }

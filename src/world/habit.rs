@@ -120,7 +120,7 @@ const AT_WORK: f64 = 4.0;
 
 impl Index {
     /// Looks up everything once.
-    pub fn new(atlas: &Atlas, library: &Library, seed: u64, start: Time, servers: &[(u16, bool, Who)]) -> Index {
+    pub fn new(atlas: &Atlas, library: &Library, seed: u64, start: Time) -> Index {
         let mut x = Index::default();
         for (i, n) in library.names.iter().enumerate() {
             x.names.insert(n.clone(), i as u16);
@@ -141,7 +141,7 @@ impl Index {
             }
             x.services.push(services);
         }
-        x.servers = servers.iter().map(|(port, udp, who)| ((*port, *udp), *who)).collect();
+        x.servers = library.servers.iter().map(|(port, udp, who)| ((*port, *udp), *who)).collect();
         x.programs = vec![vec![]; atlas.boots.len()];
         x.personas = vec![vec![]; atlas.personas.len()];
         x.roles = vec![vec![]; atlas.roles.len()];

@@ -3,6 +3,8 @@
 //! Everything is resolved before a world runs: names are ids, command lines are split, effects are matched and
 //! their lines spliced in. At run time a task walks a script, waits, and fills slots. A template never fails.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::activity::{Field, Kind};
@@ -620,17 +622,24 @@ pub struct Library {
     pub background: Vec<Background>,
     /// Names that operations refer to (programs, services, call traces), lower case.
     pub names: Vec<Box<str>>,
+    /// Where each name is.
+    #[serde(skip)]
+    by_name: HashMap<Box<str>, u16>,
+    /// Who answers on a port where a connection does not say: port, over UDP, process.
+    pub servers: Vec<(u16, bool, Who)>,
 }
 
 impl Library {
     /// Index of a name, added when new.
     pub fn name(&mut self, name: &str) -> u16 {
-        let name = name.to_ascii_lowercase();
-        if let Some(i) = self.names.iter().position(|n| **n == *name) {
-            return i as u16;
+        if self.by_name.len() < self.names.len() {
+            self.by_name = self.names.iter().cloned().zip(0..).collect();
         }
-        self.names.push(name.into());
-        (self.names.len() - 1) as u16
+        let name = name.to_ascii_lowercase().into_boxed_str();
+        *self.by_name.entry(name).or_insert_with_key(|name| {
+            self.names.push(name.clone());
+            (self.names.len() - 1) as u16
+        })
     }
     /// Adds a script.
     pub fn script(&mut self, script: Script) -> ScriptId {

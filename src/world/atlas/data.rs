@@ -20,8 +20,10 @@ pub use software::{LoadSet, ModuleRow, Package, Program, ServiceRow, Style};
 pub use traces::{Frame, TraceSet};
 
 /// Kinds of documents, in the order they are read.
-pub const KINDS: [&str; 12] =
-    ["os", "role", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces"];
+pub const KINDS: [&str; 13] = [
+    "os", "role", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces",
+    "ports",
+];
 
 /// Everything the data folders say about the world.
 #[derive(Clone, Debug, Default)]
@@ -50,8 +52,23 @@ pub struct WorldData {
     pub boots: Vec<BootSet>,
     /// Call traces.
     pub traces: Vec<TraceSet>,
+    /// Who answers on well-known ports.
+    pub servers: Vec<Server>,
     /// Word lists by full name (`documents.invoice`).
     pub words: BTreeMap<Text, Vec<Text>>,
+}
+
+/// Who answers on a port where a connection does not say.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Port.
+    pub port: u16,
+    /// Over UDP, not TCP.
+    pub udp: bool,
+    /// The process in the words of `server` in a step: `system`, `service.KEY`, a program.
+    pub by: Text,
+    /// Where it is written.
+    pub node: Node,
 }
 
 /// A condition over words that are true of a host: any of the plain ones, all of those with a plus before them, none of
@@ -201,8 +218,26 @@ impl WorldData {
                 }
             }
             "boot" => read(BootSet::read(name, doc, known, p), &mut self.boots, |a, b| a.id == b.id),
+            "ports" => self.ports(doc, p),
             _ => read(TraceSet::read(doc, p), &mut self.traces, |a, b| a.id == b.id),
         }
+    }
+
+    fn ports(&mut self, doc: &Node, p: &mut Problems) {
+        let Some(f) = doc.fields(p, "ports") else { return };
+        f.take("ports");
+        for (transport, udp) in [("tcp", false), ("udp", true)] {
+            let Some(table) = f.take(transport) else { continue };
+            for (port, by) in table.pairs(p, &format!("`{transport}`")) {
+                let port = port.number(p, "a port");
+                let text = by.text(p, "the process on a port");
+                if let (Some(port), Some(text)) = (port, text) {
+                    let server = Server { port, udp, by: text.into(), node: by.clone() };
+                    put(&mut self.servers, server, |a, b| (a.port, a.udp) == (b.port, b.udp));
+                }
+            }
+        }
+        f.finish(p);
     }
 
     /// What no single document can tell.
