@@ -13,6 +13,7 @@ pub mod condition;
 pub mod lower;
 pub mod matching;
 mod paths;
+pub mod pattern;
 pub mod powershell;
 mod run;
 mod run_cmd;

@@ -34,7 +34,8 @@ use yaml::{BackgroundDoc, Doc, HabitDoc};
 /// First keys of documents that are compiled here, and of those that others read.
 const KINDS: &[&str] = &["scenario", "effect", "persona", "role", "program", "background", "script"];
 const WORLD: &[&str] = &[
-    "os", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces", "ports", "words",
+    "os", "maker", "culture", "site", "forest", "services", "modules", "loads", "software", "boot", "traces", "ports",
+    "words",
 ];
 
 /// What documents compile to.

@@ -22,6 +22,7 @@ fn names() -> Names {
         services: Default::default(),
         hosts: Default::default(),
         service_keys: BTreeSet::new(),
+        servers: vec![],
     }
 }
 

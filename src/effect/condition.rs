@@ -1,6 +1,6 @@
 //! Conditions of effects: decided when a plan is made, on captured text.
 
-use regex::Regex;
+use super::pattern::Pattern;
 
 use crate::yaml::{Node, Problems};
 
@@ -14,7 +14,7 @@ pub enum Cond {
     /// Differs, ignoring case.
     Ne(String, String),
     /// Matches, ignoring case.
-    Like(String, Regex),
+    Like(String, Pattern),
     /// Equals one of them, ignoring case.
     In(String, Vec<String>),
     /// Does not hold.
@@ -190,7 +190,7 @@ impl Parser {
             Ok(Cond::Ne(name, self.text()?))
         } else if self.eat(&Token::Sign("~")) {
             let t = self.text()?;
-            Ok(Cond::Like(name, regex(&t)?))
+            Ok(Cond::Like(name, Pattern::new(&t)?))
         } else if self.word("in") {
             if !self.eat(&Token::Sign("[")) {
                 return Err("`in` wants a list such as `['a', 'b']`".into());
@@ -204,15 +204,6 @@ impl Parser {
             Ok(Cond::Has(name))
         }
     }
-}
-
-/// A regular expression that ignores case.
-pub fn regex(text: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(text).case_insensitive(true).size_limit(1 << 20).build().map_err(|e| {
-        let why = e.to_string();
-        let last = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        format!("the regular expression `{text}` does not compile: {last}")
-    })
 }
 
 #[cfg(test)]

@@ -207,12 +207,8 @@ pub fn captures(e: &Effect, args: &Args) -> Option<BTreeMap<String, String>> {
             Want::Position(at, list) => plain.get(at - 1).is_some_and(|a| list.iter().any(|w| glob(w, a))),
             Want::Empty => args.argv.is_empty(),
             Want::Regex(re) => match re.captures(&args.line) {
-                Some(c) => {
-                    for n in re.capture_names().flatten() {
-                        if let Some(m) = c.name(n) {
-                            got.insert(n.to_owned(), m.as_str().trim_matches('"').to_owned());
-                        }
-                    }
+                Some(found) => {
+                    got.extend(found.into_iter().map(|(n, t)| (n.to_owned(), t.trim_matches('"').to_owned())));
                     true
                 }
                 None => false,

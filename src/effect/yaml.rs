@@ -1,9 +1,8 @@
 //! Effects as written.
 
-use regex::Regex;
-
 use super::action::{self, Action, What};
-use super::condition::{self, Cond};
+use super::condition::Cond;
+use super::pattern::Pattern;
 use super::scope;
 use super::template::Template;
 use super::value::{self, Wait};
@@ -64,7 +63,7 @@ pub enum Want {
     /// The n-th argument that is no option is one of these.
     Position(usize, Vec<String>),
     /// The whole argument text matches.
-    Regex(Regex),
+    Regex(Pattern),
     /// There is none.
     Empty,
 }
@@ -260,7 +259,7 @@ impl Effect {
                 }
             }
             for n in f.take("regex").map_or(&[][..], |n| n.items()) {
-                match n.text(p, "`regex`").map(condition::regex) {
+                match n.text(p, "`regex`").map(Pattern::new) {
                     Some(Ok(re)) => self.wants.push(Want::Regex(re)),
                     Some(Err(why)) => {
                         p.at(n, why);
@@ -361,7 +360,7 @@ impl Effect {
         names.extend(self.lets.iter().map(|(n, _)| n.clone()));
         for w in &self.wants {
             if let Want::Regex(re) = w {
-                names.extend(re.capture_names().flatten().map(str::to_owned));
+                names.extend(re.names().map(str::to_owned));
             }
         }
         names.sort();
@@ -404,7 +403,7 @@ impl Effect {
     }
 
     fn in_regex(&self, name: &str) -> bool {
-        self.wants.iter().any(|w| matches!(w, Want::Regex(re) if re.capture_names().flatten().any(|n| n == name)))
+        self.wants.iter().any(|w| matches!(w, Want::Regex(re) if re.names().any(|n| n == name)))
     }
 }
 

@@ -550,7 +550,7 @@ impl<'u, 'a> Builder<'u, 'a> {
                 out
             }
             Err(Split(var)) => {
-                self.u.library.scripts.truncate(mark);
+                std::sync::Arc::make_mut(&mut self.u.library.scripts).truncate(mark);
                 self.u.notes.0.truncate(noted);
                 let n = self.u.scope.vars[var as usize].arms.len();
                 *arms += n as u32;

@@ -283,6 +283,9 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         }
         h.owner = Some(h.sessions.len() as u16 - 1);
     }
+    // a bit for each pid (a multiple of four) that a living process has
+    let mut taken = [0u64; 128];
+    let holds = |taken: &[u64; 128], pid: u32| taken[pid as usize / 256 % 128] >> (pid / 4 % 64) & 1 == 1;
     for (i, b) in boot.processes.iter().enumerate() {
         let session = match b.session {
             BootSession::Service(account) | BootSession::Console(account) => {
@@ -313,9 +316,9 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         let pid = match i {
             0 => 4,
             _ if i < EARLY as usize => h.early_pid(i as u16),
-            _ => h.new_pid(),
+            _ => h.new_pid_beside(|_, pid| holds(&taken, pid)),
         };
-        let pid = if h.procs.iter().any(|p| p.alive && p.snap.pid == pid) { h.new_pid() } else { pid };
+        let pid = if holds(&taken, pid) { h.new_pid_beside(|_, pid| holds(&taken, pid)) } else { pid };
         let image = atlas.program(id, b.program).map_or(u32::MAX >> 1, |i| i.0);
         let path = match image {
             x if x < atlas.images.len() as u32 && atlas.images[x as usize].path.contains("{profile}") => {
@@ -360,6 +363,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
                 && (b.session != BootSession::Owner || h.owner.is_some()),
         };
         if p.alive {
+            taken[pid as usize / 256 % 128] |= 1 << (pid / 4 % 64);
             p.parent = h.adopt_of(&parent.snap, texts);
         }
         h.procs.push(p);

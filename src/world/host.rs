@@ -293,14 +293,15 @@ impl Host {
     /// A pid that no living process has. Windows hands out handles of a table with a free list: multiples of four
     /// over a wide range, old numbers again and again.
     pub fn new_pid(&mut self) -> u32 {
+        self.new_pid_beside(|h, pid| h.procs.iter().any(|p| p.alive && p.snap.pid == pid))
+    }
+    /// As [`Host::new_pid`], where it is known which are taken.
+    pub fn new_pid_beside(&mut self, taken: impl Fn(&Host, u32) -> bool) -> u32 {
         loop {
             let wide = if self.rng.chance(0.85) { 3_000 } else { 7_500 };
             let n = 200 + self.rng.below(wide) as u32;
             let pid = 4 * n;
-            if !is_thread(self.id, n)
-                && !self.recent.contains(&pid)
-                && !self.procs.iter().any(|p| p.alive && p.snap.pid == pid)
-            {
+            if !is_thread(self.id, n) && !self.recent.contains(&pid) && !taken(self, pid) {
                 self.remember(pid);
                 return pid;
             }

@@ -4,6 +4,7 @@
 //! their lines spliced in. At run time a task walks a script, waits, and fills slots. A template never fails.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -613,7 +614,7 @@ pub struct Background {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Library {
     /// Scripts.
-    pub scripts: Vec<Script>,
+    pub scripts: Arc<Vec<Script>>,
     /// Scenarios and habits' scenarios.
     pub scenarios: Vec<Scenario>,
     /// Habits.
@@ -643,7 +644,7 @@ impl Library {
     }
     /// Adds a script.
     pub fn script(&mut self, script: Script) -> ScriptId {
-        self.scripts.push(script);
+        Arc::make_mut(&mut self.scripts).push(script);
         ScriptId(self.scripts.len() as u32 - 1)
     }
 }

@@ -103,7 +103,7 @@ impl<'a> Eval<'a> {
         if pattern.len() > PATTERN_MAX {
             return None;
         }
-        crate::effect::condition::regex(pattern).ok()
+        regex::RegexBuilder::new(pattern).case_insensitive(true).size_limit(1 << 20).build().ok()
     }
 
     pub(super) fn compare(&mut self, op: &str, a: &Val, b: &Val) -> Val {

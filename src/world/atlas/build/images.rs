@@ -1,6 +1,6 @@
 //! Images and modules in every version in use, and which host has which.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use md5::Md5;
@@ -77,13 +77,13 @@ pub(super) struct Images<'a> {
     hosts: BTreeMap<SetKey, Installed>,
     content: BTreeMap<(u16, Vec<(u16, u16)>), u16>,
     of_package: BTreeMap<(u16, u16, u16), Vec<(u16, ImageId)>>,
-    of_module: BTreeMap<(usize, bool, Text), ModuleId>,
+    of_module: HashMap<(usize, bool, Text), ModuleId>,
     /// The same without the way over the version's text: every program loads the same few hundred rows.
     of_row: Vec<Vec<(&'a str, Option<ModuleId>)>>,
     loads: Vec<Loaded<'a>>,
     /// Rows of what runs 32-bit programs, in the order they are loaded.
     wow64: Vec<usize>,
-    hashes: BTreeMap<String, Hashes>,
+    hashes: HashMap<String, Hashes>,
     /// Rows of modules by the package they belong to; the system's own under none.
     rows: BTreeMap<Option<&'a str>, Vec<usize>>,
     share: Share,
@@ -131,11 +131,11 @@ impl<'a> Images<'a> {
             hosts: BTreeMap::new(),
             content: BTreeMap::new(),
             of_package: BTreeMap::new(),
-            of_module: BTreeMap::new(),
+            of_module: HashMap::new(),
             of_row: vec![],
             loads: vec![],
             wow64: (WOW64.iter()).filter_map(|n| data.modules.iter().position(|m| &*m.name == *n)).collect(),
-            hashes: BTreeMap::new(),
+            hashes: HashMap::new(),
             rows: BTreeMap::new(),
             share: Share::default(),
         };
@@ -162,7 +162,8 @@ impl<'a> Images<'a> {
             }
             images.bases.push(table.into_iter().collect());
             let modules = images.modules_of(os, None, "");
-            let mut modules: Vec<_> = modules.iter().map(|m| (name_key(images.modules[m.0 as usize].file()), *m)).collect();
+            let mut modules: Vec<_> =
+                modules.iter().map(|m| (name_key(images.modules[m.0 as usize].file()), *m)).collect();
             modules.sort_by_key(|m| m.0);
             images.system_modules.push(modules);
         }

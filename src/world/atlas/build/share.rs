@@ -1,12 +1,12 @@
 //! Texts kept once.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crate::world::atlas::Text;
 
 /// Texts seen so far.
 #[derive(Clone, Default)]
-pub(super) struct Share(BTreeSet<Text>);
+pub(super) struct Share(HashSet<Text>);
 
 impl Share {
     /// The shared copy of a text.

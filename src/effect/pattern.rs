@@ -1,0 +1,91 @@
+//! Regular expressions of data.
+//!
+//! A load has hundreds, and each is asked a few times about a short text: what makes long searches fast (automata built in
+//! advance, searches from both ends) is left out, which compiles them in a third of the time.
+
+use regex_automata::PatternID;
+use regex_automata::meta::{Config, Regex};
+use regex_automata::util::captures::Captures;
+use regex_automata::util::syntax;
+
+/// Memory that a compiled expression may take.
+const BYTES_MAX: usize = 1 << 20;
+
+/// A regular expression that ignores case.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// Why it does not compile.
+    pub fn new(text: &str) -> Result<Pattern, String> {
+        let plain = Config::new().dfa(false).hybrid(false).onepass(false).nfa_size_limit(Some(BYTES_MAX));
+        let syntax = syntax::Config::new().case_insensitive(true);
+        let built = Regex::builder().configure(plain).syntax(syntax).build(text);
+        built.map(Pattern).map_err(|e| {
+            let why = e.syntax_error().map_or_else(|| e.to_string(), ToString::to_string);
+            let last = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            format!("the regular expression `{text}` does not compile: {last}")
+        })
+    }
+    /// Names of its groups, in the order of the text.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.group_info().pattern_names(PatternID::ZERO).flatten()
+    }
+    /// Whether a text matches.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+    /// What its named groups take of a text that matches.
+    pub fn captures<'t>(&self, text: &'t str) -> Option<Vec<(&str, &'t str)>> {
+        let mut found: Captures = self.0.create_captures();
+        self.0.captures(text, &mut found);
+        let of = |name| Some((name, &text[found.get_group_by_name(name)?.range()]));
+        found.is_match().then(|| self.names().filter_map(of).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn reference(text: &str) -> Result<regex::Regex, regex::Error> {
+        regex::RegexBuilder::new(text).case_insensitive(true).size_limit(BYTES_MAX).build()
+    }
+
+    #[test]
+    fn groups_take_what_matches() {
+        let p = Pattern::new(r"^(?<a>\S+)( (?P<b>x|(?<c>y)))*$").unwrap();
+        assert_eq!(p.names().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(p.captures("Foo X"), Some(vec![("a", "Foo"), ("b", "X")]));
+        assert_eq!(p.captures("Foo z"), None);
+    }
+
+    #[test]
+    fn what_is_too_large_is_an_error() {
+        insta::assert_snapshot!(Pattern::new(r"(\w{300}){300}").unwrap_err(), @"");
+    }
+
+    proptest! {
+        #[test]
+        fn as_the_usual_compiler_says(
+            text in r"[a-c.\\(?<>)*+|w\[\]^$1,-]{0,24}", about in "[A-C0-9 <>-]{0,12}",
+        ) {
+            match (Pattern::new(&text), reference(&text)) {
+                (Ok(p), Ok(re)) => {
+                    prop_assert_eq!(p.is_match(&about), re.is_match(&about));
+                    prop_assert!(p.names().eq(re.capture_names().flatten()));
+                    let all = re.captures(&about).map(|c| {
+                        re.capture_names().flatten().filter_map(|n| Some((n.to_owned(), c.name(n)?.as_str().to_owned()))).collect::<Vec<_>>()
+                    });
+                    let ours = p.captures(&about).map(|c| c.into_iter().map(|(n, t)| (n.to_owned(), t.to_owned())).collect::<Vec<_>>());
+                    prop_assert_eq!(ours, all);
+                }
+                (p, re) => prop_assert_eq!(p.is_err(), re.is_err()),
+            }
+        }
+    }
+}
