@@ -234,6 +234,7 @@ fn unit<'a>(
         printed: vec![],
         commands: 0,
         starting: vec![],
+        written: BTreeMap::new(),
     }
 }
 
@@ -246,6 +247,7 @@ fn fresh(u: &mut Unit<'_>) {
     u.wanted.clear();
     u.printed.clear();
     u.commands = 0;
+    u.written.clear();
 }
 
 fn script(n: &Node, scripts: &mut BTreeMap<String, Template>, p: &mut Problems) {

@@ -54,6 +54,8 @@ pub struct Unit<'a> {
     pub commands: u32,
     /// Services whose start is being compiled.
     pub starting: Vec<u16>,
+    /// Registry values that the commands so far wrote, by key and value in lower case.
+    pub written: BTreeMap<(String, String), String>,
 }
 
 /// Commands inside commands that are followed.
@@ -217,6 +219,7 @@ impl Unit<'_> {
                 if *kind == Kind::ServiceState {
                     return self.service_state(f, by, args, after, &a.node, out);
                 }
+                self.remember(*kind, &args);
                 self.emit(f, by, *kind, args, after, out);
             }
             What::Access { target, granted, trace } => {
@@ -480,6 +483,26 @@ impl Unit<'_> {
             done.push((*field, text));
         }
         Ok(Some(done))
+    }
+
+    /// Keeps what commands write into the registry, for programs that read it after them.
+    fn remember(&mut self, kind: Kind, args: &[(Field, String)]) {
+        let of = |field| args.iter().find(|(f, _)| *f == field).map_or("", |(_, t)| &**t);
+        let (key, value) = (of(Field::RegistryKey).to_lowercase(), of(Field::RegistryValue).to_lowercase());
+        match kind {
+            Kind::RegistrySet => drop(self.written.insert((key, value), of(Field::RegistryData).to_owned())),
+            Kind::RegistryDeleteValue => drop(self.written.remove(&(key, value))),
+            Kind::RegistryDelete => self.written.retain(|(k, _), _| {
+                k.strip_prefix(&*key).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('\\'))
+            }),
+            _ => {}
+        }
+    }
+
+    /// What commands before wrote into a value of the registry, if any did.
+    pub fn written(&mut self, key: &str, value: &str) -> Option<String> {
+        let key = self.registry_key(key).to_lowercase();
+        self.written.get(&(key, value.to_lowercase())).cloned()
     }
 
     /// An activity; a file on another host's share is written there by its System process, in a network logon.

@@ -11,13 +11,7 @@ impl Unit<'_> {
 
     fn absolute(&mut self, f: &Frame, path: &str) -> String {
         let path = path.trim().trim_matches('"').replace('/', "\\");
-        let mut chars = path.chars();
-        let (a, b) = (chars.next(), chars.next());
-        let drive = matches!((a, b), (Some(a), Some(':')) if a.is_ascii_alphabetic());
-        // a variable before a separator is a folder with its whole path
-        let folder = |p: &Piece| b == Some('\\') && matches!(p, Piece::Slot(Slot::Var(_), _));
-        let begins_with_hole = a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p) || folder(p));
-        if path.is_empty() || drive || path.starts_with(r"\\") || begins_with_hole {
+        if path.is_empty() || self.is_whole(&path) {
             return path;
         }
         if path.starts_with('\\') {
@@ -45,6 +39,16 @@ impl Unit<'_> {
         format!("{base}\\{rest}")
     }
 
+    /// True for a text that begins where paths begin.
+    fn is_whole(&self, path: &str) -> bool {
+        let mut chars = path.chars();
+        let (a, b) = (chars.next(), chars.next());
+        let drive = matches!((a, b), (Some(a), Some(':')) if a.is_ascii_alphabetic());
+        // a variable before a separator is a folder with its whole path
+        let folder = |p: &Piece| b == Some('\\') && matches!(p, Piece::Slot(Slot::Var(_), _));
+        drive || path.starts_with(r"\\") || a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p) || folder(p))
+    }
+
     /// True for values that are whole paths.
     pub(super) fn is_path(&self, piece: &Piece) -> bool {
         match piece {
@@ -52,7 +56,10 @@ impl Unit<'_> {
                 matches!(a, Attr::Profile | Attr::Temp | Attr::Home)
             }
             Piece::Slot(Slot::Path(_), _) => true,
-            Piece::Slot(Slot::Var(v), _) => *v == FILE_VAR,
+            Piece::Slot(Slot::Var(v), _) => {
+                let arms = self.scope.vars.get(*v as usize).map_or(&[][..], |v| &v.arms);
+                *v == FILE_VAR || (!arms.is_empty() && arms.iter().all(|a| self.is_whole(a)))
+            }
             _ => false,
         }
     }

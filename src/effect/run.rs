@@ -10,7 +10,7 @@ use super::matching::{Args, captures};
 use super::scope;
 use super::template::{file_name, has_hole};
 use super::value;
-use super::yaml::{Effect, Exit};
+use super::yaml::{Arm, Effect, Exit};
 use crate::time::Span;
 use crate::world::program::{
     AccountSel, Attr, Dur, HostSel, Integrity, LogonResult, Op, Part, Piece, Reg, Script, Slot, Spawn, Who,
@@ -438,14 +438,19 @@ impl Unit<'_> {
             }
         }
         for (name, arms) in &e.lets {
-            for (cond, t) in arms {
-                if let Some(c) = cond {
+            for Arm { when, is, of } in arms {
+                if let Some(c) = when {
                     self.split_on(c, &locals)?;
                     if !c.holds(&locals) {
                         continue;
                     }
                 }
-                if let Some(text) = self.text(&frame, t)? {
+                let text = self.text(&frame, is)?;
+                let text = match of {
+                    Some(value) => text.and_then(|key| self.written(&key, value)),
+                    None => text,
+                };
+                if let Some(text) = text {
                     locals.text.insert(name.clone(), text);
                     frame.locals = Some(Rc::new(locals.clone()));
                     break;

@@ -32,7 +32,7 @@ pub struct Effect {
     /// Captures that are there when the command does not give them.
     pub defaults: Vec<(String, Template)>,
     /// Derived texts.
-    pub lets: Vec<(String, Vec<(Option<Cond>, Template)>)>,
+    pub lets: Vec<(String, Vec<Arm>)>,
     /// Host it works on.
     pub on: Option<Template>,
     /// What must hold for it to succeed.
@@ -66,6 +66,17 @@ pub enum Want {
     Regex(Pattern),
     /// There is none.
     Empty,
+}
+
+/// One of the texts that a name may stand for.
+#[derive(Clone, Debug)]
+pub struct Arm {
+    /// When it does.
+    pub when: Option<Cond>,
+    /// The text, or a key of the registry.
+    pub is: Template,
+    /// What commands before wrote into this value of the key; where none did, it is another text's turn.
+    pub of: Option<String>,
 }
 
 /// How options are written.
@@ -314,11 +325,21 @@ impl Effect {
             let mut arms = vec![];
             for n in v.items() {
                 if n.as_str().is_some() {
-                    arms.extend(Template::read(n, p, "a text").map(|t| (None, t)));
+                    arms.extend(Template::read(n, p, "a text").map(|is| Arm { when: None, is, of: None }));
                 } else if let Some(f) = n.fields(p, "an alternative") {
-                    let cond = f.need(p, "if").and_then(|n| Cond::read(n, p));
-                    let text = f.need(p, "is").and_then(|n| Template::read(n, p, "`is`"));
-                    arms.extend(text.map(|t| (cond, t)));
+                    let (is, of) = match f.take("written") {
+                        Some(key) => {
+                            let value = f.take("value").and_then(|n| n.text(p, "`value`")).unwrap_or("(Default)");
+                            (Template::read(key, p, "`written`"), Some(value.to_owned()))
+                        }
+                        None => (f.need(p, "is").and_then(|n| Template::read(n, p, "`is`")), None),
+                    };
+                    let when = match of {
+                        Some(_) => f.take("if"),
+                        None => f.need(p, "if"),
+                    };
+                    let when = when.and_then(|n| Cond::read(n, p));
+                    arms.extend(is.map(|is| Arm { when, is, of }));
                     f.finish(p);
                 }
             }
@@ -383,9 +404,9 @@ impl Effect {
         let mut look = Check { names: &names, p, node: &self.node };
         self.defaults.iter().for_each(|(_, t)| look.text(t, false));
         for (_, arms) in &self.lets {
-            for (c, t) in arms {
-                look.cond(c);
-                look.text(t, false);
+            for arm in arms {
+                look.cond(&arm.when);
+                look.text(&arm.is, false);
             }
         }
         self.on.iter().for_each(|t| look.text(t, false));

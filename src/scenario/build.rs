@@ -539,6 +539,7 @@ impl<'u, 'a> Builder<'u, 'a> {
         self.u.depth = 0;
         self.u.randoms = 0;
         self.u.wanted = wanted.to_vec();
+        self.u.written.clear();
         let mut out = vec![];
         let frame_now = Frame { draws: Default::default(), ..frame.clone() };
         match self.lower(s, &frame_now, name, &mut out) {

@@ -254,6 +254,8 @@ impl State {
             Integrity::AppContainer => level = Level::AppContainer,
             Integrity::Low => level = Level::Low,
             Integrity::Medium => level = Level::Medium,
+            // an application pool or a service under a person's account is as high as an administrator, not the system
+            Integrity::System if s.account.0 >= AccountId::FIRST => level = Level::High,
             Integrity::System => level = Level::System,
             Integrity::High if s.account == AccountId::SYSTEM => level = Level::System,
             Integrity::High => {

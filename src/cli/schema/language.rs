@@ -307,7 +307,8 @@ pub(super) fn effect() -> Value {
                 "take": names_to(text()), "flags": names_to(text()), "default": names_to(text()),
             }), &[]),
             "let": names_to(json!({"anyOf": [text(), {"type": "array", "items":
-                {"anyOf": [text(), object(json!({"if": reference("condition"), "is": text()}), &["if", "is"])]}}]})),
+                {"anyOf": [text(), object(json!({"if": reference("condition"), "is": text()}), &["if", "is"]),
+                    object(json!({"if": reference("condition"), "written": text(), "value": text()}), &["written"])]}}]})),
             "on": {"anyOf": [text(), object(json!({"host": text()}), &["host"])]},
             "needs": some(object(json!({
                 "elevated": {"anyOf": [reference("flag"), reference("condition")]},
