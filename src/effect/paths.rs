@@ -46,7 +46,9 @@ impl Unit<'_> {
         let drive = matches!((a, b), (Some(a), Some(':')) if a.is_ascii_alphabetic());
         // a variable before a separator is a folder with its whole path
         let folder = |p: &Piece| b == Some('\\') && matches!(p, Piece::Slot(Slot::Var(_), _));
-        drive || path.starts_with(r"\\") || a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p) || folder(p))
+        drive
+            || path.starts_with(r"\\")
+            || a.and_then(|c| self.holes.get(c)).is_some_and(|p| self.is_path(p) || folder(p))
     }
 
     /// True for values that are whole paths.

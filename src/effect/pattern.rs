@@ -25,7 +25,11 @@ impl Pattern {
         let syntax = syntax::Config::new().case_insensitive(true);
         let built = Regex::builder().configure(plain).syntax(syntax).build(text);
         built.map(Pattern).map_err(|e| {
-            let why = e.syntax_error().map_or_else(|| e.to_string(), ToString::to_string);
+            let why = match (e.syntax_error(), e.size_limit()) {
+                (Some(e), _) => e.to_string(),
+                (None, Some(max)) => format!("it would take more than {max} bytes; repeat less"),
+                (None, None) => e.to_string(),
+            };
             let last = why.lines().last().unwrap_or_default().trim_start_matches("error: ");
             format!("the regular expression `{text}` does not compile: {last}")
         })
@@ -66,7 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_an_error() {
-        insta::assert_snapshot!(Pattern::new(r"(\w{300}){300}").unwrap_err(), @"");
+        insta::assert_snapshot!(Pattern::new(r"(\w{300}){300}").unwrap_err(), @r"the regular expression `(\w{300}){300}` does not compile: it would take more than 1048576 bytes; repeat less");
     }
 
     proptest! {

@@ -44,6 +44,22 @@ pub const ALL: &[Property] = &[
         },
     },
     Property {
+        name: "only_the_system_is_system",
+        over: &[Life, Attacks, Baseline],
+        least: 100,
+        recorded: Some(98),
+        plant: |w| w.change(SYSMON, 1, 1, |e| e.get("IntegrityLevel") == "System", |e| e.set("User", r"CORP\svc_sql")),
+        check: |w, f| {
+            // services and application pools under accounts of their own are as high as an administrator
+            const ITS: [&str; 3] = ["NT AUTHORITY", "Window Manager", "Font Driver Host"];
+            for e in w.of(SYSMON, &[1]).filter(|e| e.get("IntegrityLevel") == "System") {
+                let domain = e.get("User").split('\\').next().unwrap_or("");
+                let ok = ITS.iter().any(|d| d.eq_ignore_ascii_case(domain));
+                f.case(ok, || format!("{} of {} has integrity System", e.get("Image"), e.get("User")));
+            }
+        },
+    },
+    Property {
         name: "service_logons",
         over: &[Life],
         least: 5,
