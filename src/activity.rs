@@ -220,11 +220,11 @@ kinds! {
     AccountRename, "account.rename", "an account got another name", ["name" => TargetName, "to" => AccountNewName];
     PasswordReset, "password.reset", "a password was reset by another account", ["name" => TargetName];
     PasswordChange, "password.change", "an account changed its own password", ["name" => TargetName];
-    GroupAdd, "group.member_add", "a member was added to a group", ["group" => GroupName, "member" => MemberDn];
-    GroupRemove, "group.member_remove", "a member was removed from a group", ["group" => GroupName, "member" => MemberDn];
-    GroupCreate, "group.create", "a group was created", ["group" => GroupName];
-    GroupChange, "group.change", "a group was changed", ["group" => GroupName];
-    GroupDelete, "group.delete", "a group was deleted", ["group" => GroupName];
+    GroupAdd, "group.member_add", "a member was added to a group", ["group" => GroupName, "scope" => GroupScope, "member" => MemberDn];
+    GroupRemove, "group.member_remove", "a member was removed from a group", ["group" => GroupName, "scope" => GroupScope, "member" => MemberDn];
+    GroupCreate, "group.create", "a group was created", ["group" => GroupName, "scope" => GroupScope];
+    GroupChange, "group.change", "a group was changed", ["group" => GroupName, "scope" => GroupScope];
+    GroupDelete, "group.delete", "a group was deleted", ["group" => GroupName, "scope" => GroupScope];
     GroupEnumerate, "group.enumerate", "membership of a group was read", ["group" => GroupName];
     UserEnumerate, "user.enumerate", "local groups of an account were read", ["name" => TargetName];
     DirectoryAccess, "directory.access", "a directory object was accessed", ["type" => ObjectType, "name" => ObjectName, "mask" => AccessMask, "properties" => AccessProperties];

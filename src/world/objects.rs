@@ -205,9 +205,26 @@ impl State {
         let atlas = self.atlas();
         let known = atlas.groups.iter().find(|g| g.name.eq_ignore_ascii_case(&name));
         let known = known.map(|g| (g.sid.to_string(), g.scope.to_string(), atlas.forest.netbios.to_string()));
+        let said = self.text_of(i, Field::GroupScope).unwrap_or("").to_owned();
         if let Some((sid, scope, domain)) = known {
             self.put_text(i, Field::GroupSid, &sid);
+            self.drop_text(i, Field::GroupScope);
             self.put_text(i, Field::GroupScope, if scope == "domain local" { "local" } else { &scope });
+            self.put_text(i, Field::GroupDomain, &domain);
+        } else if self.facts.get(i).kind == Kind::GroupCreate || matches!(&*said, "global" | "universal") {
+            // a group that somebody made while the world runs
+            let n = mix(purpose("group"), name.bytes().fold(0, |n, b| mix(n, b.to_ascii_lowercase() as u64)));
+            let (sid, domain) = match self.controller(t.host) {
+                true => {
+                    let rid = 1_560 + atlas.accounts.len() as u64 + n % 40;
+                    (format!("{}-{rid}", atlas.forest.sid), atlas.forest.netbios.to_string())
+                }
+                false => {
+                    let h = atlas.host(self.host_id(t.host));
+                    (format!("{}-{}", h.sid, 1_011 + n % 9), h.name.to_string())
+                }
+            };
+            self.put_text(i, Field::GroupSid, &sid);
             self.put_text(i, Field::GroupDomain, &domain);
         }
         let Some(member) = self.text_of(i, Field::MemberDn).map(str::to_owned) else { return };
