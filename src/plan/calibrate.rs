@@ -244,8 +244,9 @@ impl Measured {
         }
         let filled: Vec<usize> =
             (0..streams).filter(|s| schedules[*s].is_some() && !plan.streams[*s].attack_only).collect();
+        // what comes later may be another's: only what an entry brings at once is surely its own
         let alone = |entry: usize, s: usize| {
-            self.yields.all[entry][s] > 0.0 && filled.iter().all(|t| *t == s || self.yields.all[entry][*t] == 0.0)
+            self.yields.at_once[entry][s] > 0.0 && filled.iter().all(|t| *t == s || self.yields.all[entry][*t] == 0.0)
         };
         let entries = 0..self.yields.all.len();
         // streams without a kind of their own come first, then those that ask for least: what spills over goes where it is
