@@ -159,6 +159,34 @@ fn mix_and_size_stay_what_they_are_from_a_tenth_to_ten_times_the_rate() {
 }
 
 #[test]
+fn what_one_entry_left_over_is_no_kind_of_a_stream() {
+    // starts at which rows of processes were believed to come alone, so that fill found next to nothing to make them of
+    for from in ["2026-11-28T16:04:24.650Z", "2026-11-28T16:04:26.550Z", "2026-11-28T16:04:26.700Z"] {
+        let p = planned(
+            &[
+                "seed=7",
+                "world.hosts=400",
+                "sensors.policy=verbose_lab",
+                &format!("clock={{from: {from}}}"),
+                "attacks={scenarios: ['ransomware.*']}",
+                "sinks={out: {null: {}}}",
+                "streams={sysmon: {source: windows.sysmon, rate: 10k/s, to: [{sink: out, encoding: winlogbeat}]}, \
+                  security: {source: windows.security, rate: 3k/s, to: [{sink: out, encoding: winlogbeat}]}, \
+                  device: {source: defender.device_process, rate: 250/s, to: [{sink: out, encoding: defender_row}]}}",
+            ],
+            Extra::default(),
+        );
+        let mut e = engine(&p);
+        let mut rows = 0;
+        for _ in 0..100 {
+            e.step();
+            rows += e.counted(2).records;
+        }
+        assert!(rows >= 240, "{from}: {rows} rows in a second where 250 are due");
+    }
+}
+
+#[test]
 fn the_next_run_repeats_no_boot_and_no_logon() {
     let set = ["world.hosts=40", "streams={security: {source: windows.security, to: [{sink: out}]}}"];
     let first = planned(&set, Extra::default());
