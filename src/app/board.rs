@@ -317,7 +317,7 @@ impl Board {
     pub fn knows(&self, name: &str) -> bool {
         let a = &self.plan.shared.atlas;
         a.hosts.iter().any(|h| h.name.eq_ignore_ascii_case(name) || h.fqdn.eq_ignore_ascii_case(name))
-            || a.accounts.iter().any(|x| x.name.eq_ignore_ascii_case(name))
+            || a.accounts_named(name).next().is_some()
     }
     /// Instances that run.
     pub fn instances(&self) -> Vec<Instance> {

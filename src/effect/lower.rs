@@ -487,15 +487,18 @@ impl Unit<'_> {
 
     /// Keeps what commands write into the registry, for programs that read it after them.
     fn remember(&mut self, kind: Kind, args: &[(Field, String)]) {
+        if !matches!(kind, Kind::RegistrySet | Kind::RegistryDeleteValue | Kind::RegistryDelete) {
+            return;
+        }
         let of = |field| args.iter().find(|(f, _)| *f == field).map_or("", |(_, t)| &**t);
         let (key, value) = (of(Field::RegistryKey).to_lowercase(), of(Field::RegistryValue).to_lowercase());
         match kind {
             Kind::RegistrySet => drop(self.written.insert((key, value), of(Field::RegistryData).to_owned())),
             Kind::RegistryDeleteValue => drop(self.written.remove(&(key, value))),
-            Kind::RegistryDelete => self.written.retain(|(k, _), _| {
+            // the key and what is below it
+            _ => self.written.retain(|(k, _), _| {
                 k.strip_prefix(&*key).is_none_or(|rest| !rest.is_empty() && !rest.starts_with('\\'))
             }),
-            _ => {}
         }
     }
 

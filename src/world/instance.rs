@@ -214,8 +214,7 @@ fn role(
                 _ => Bound::Host(HostId(h as u32)),
             });
         }
-        let account = atlas.accounts.iter().position(|a| a.name.eq_ignore_ascii_case(name));
-        return account.map(|a| Bound::Account(AccountId(a as u32)));
+        return atlas.accounts_named(name).next().map(Bound::Account);
     }
     let host_of = |r: u16| match roles.get(r as usize) {
         Some(Bound::Host(h)) => Some(*h),

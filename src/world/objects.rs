@@ -175,14 +175,21 @@ impl State {
             let a = atlas.account(id);
             return (Some(id), a.sid.to_string(), a.domain.to_string());
         }
-        // the ids that follow are those of accounts made while the world runs
-        let n = mix(purpose("account"), name.bytes().fold(0, |n, b| mix(n, b.to_ascii_lowercase() as u64)));
+        let (sid, domain) = self.made(host, "account", name, (1_500, 60), 1_002);
+        (None, sid, domain)
+    }
+
+    /// SID and domain of an account or a group that somebody makes on a host while the world runs. Its id in the directory
+    /// is one of so many from a number beyond the accounts on, on other machines one of nine from `local` on.
+    fn made(&self, host: u32, what: &str, name: &str, ids: (u64, u64), local: u64) -> (String, String) {
+        let atlas = self.atlas();
+        let n = mix(purpose(what), name.bytes().fold(0, |n, b| mix(n, b.to_ascii_lowercase() as u64)));
         if self.controller(host) {
-            let rid = 1_500 + atlas.accounts.len() as u64 + n % 60;
-            (None, format!("{}-{rid}", atlas.forest.sid), atlas.forest.netbios.to_string())
+            let rid = ids.0 + atlas.accounts.len() as u64 + n % ids.1;
+            (format!("{}-{rid}", atlas.forest.sid), atlas.forest.netbios.to_string())
         } else {
-            let h = atlas.host(here);
-            (None, format!("{}-{}", h.sid, 1_002 + n % 9), h.name.to_string())
+            let h = atlas.host(self.host_id(host));
+            (format!("{}-{}", h.sid, local + n % 9), h.name.to_string())
         }
     }
 
@@ -213,17 +220,7 @@ impl State {
             self.put_text(i, Field::GroupDomain, &domain);
         } else if self.facts.get(i).kind == Kind::GroupCreate || matches!(&*said, "global" | "universal") {
             // a group that somebody made while the world runs
-            let n = mix(purpose("group"), name.bytes().fold(0, |n, b| mix(n, b.to_ascii_lowercase() as u64)));
-            let (sid, domain) = match self.controller(t.host) {
-                true => {
-                    let rid = 1_560 + atlas.accounts.len() as u64 + n % 40;
-                    (format!("{}-{rid}", atlas.forest.sid), atlas.forest.netbios.to_string())
-                }
-                false => {
-                    let h = atlas.host(self.host_id(t.host));
-                    (format!("{}-{}", h.sid, 1_011 + n % 9), h.name.to_string())
-                }
-            };
+            let (sid, domain) = self.made(t.host, "group", &name, (1_560, 40), 1_011);
             self.put_text(i, Field::GroupSid, &sid);
             self.put_text(i, Field::GroupDomain, &domain);
         }
