@@ -266,6 +266,11 @@ impl Engine {
         self.cells.iter().map(move |c| &c.out[stream][delivery]).filter(|b| !b.is_empty())
     }
 
+    /// As [`Engine::batches`], to be taken: another batch may be left in the place of one.
+    pub fn batches_mut(&mut self, stream: usize, delivery: usize) -> impl Iterator<Item = &mut Batch> {
+        self.cells.iter_mut().map(move |c| &mut c.out[stream][delivery]).filter(|b| !b.is_empty())
+    }
+
     /// Instances that run now: id, scenario, step.
     pub fn running(&self) -> Vec<(u64, ScenarioId, u16)> {
         let attacks = self.cells.iter().flat_map(|c| c.state.runs.iter()).filter(|(_, r)| r.inst.attack);

@@ -1,5 +1,6 @@
 //! The thread that drives cells: pace, commands, slices, doors.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -55,32 +56,43 @@ pub(super) struct Driver {
 /// Batches whose memory is used again once the sinks are through with them: new memory would have to be zeroed by the
 /// system for each slice.
 #[derive(Default)]
-pub(super) struct Spare(std::collections::VecDeque<Arc<Batch>>);
+pub(super) struct Spare {
+    batches: VecDeque<Arc<Batch>>,
+    bytes: usize,
+}
 
 impl Spare {
-    /// Most bytes that are kept, in use or not.
-    const BYTES_MAX: usize = 8 << 20;
+    /// Most bytes that are kept, in use or not: what the queues of busy sinks hold.
+    const BYTES_MAX: usize = 48 << 20;
 
     /// An empty batch that nobody else has.
     fn take(&mut self) -> Arc<Batch> {
         // the oldest is the one that is done first, if any is
-        if let Some(mut oldest) = self.0.pop_front() {
+        if let Some(mut oldest) = self.batches.pop_front() {
             if let Some(b) = Arc::get_mut(&mut oldest) {
+                self.bytes -= Spare::size(b);
                 b.clear();
                 return oldest;
             }
-            self.0.push_front(oldest);
+            self.batches.push_front(oldest);
         }
         Arc::default()
     }
     /// Keeps a batch for later.
     fn give(&mut self, b: Arc<Batch>) {
-        let bytes = |b: &Batch| b.bytes.capacity() + b.truth.capacity() + b.messages.capacity() * size_of::<Message>();
-        if self.0.iter().map(|b| bytes(b)).sum::<usize>() + bytes(&b) <= Spare::BYTES_MAX {
-            self.0.push_back(b);
+        let size = Spare::size(&b);
+        if self.bytes + size <= Spare::BYTES_MAX {
+            self.bytes += size;
+            self.batches.push_back(b);
         }
     }
+    fn size(b: &Batch) -> usize {
+        b.bytes.capacity() + b.keys.capacity() + b.truth.capacity() + b.messages.capacity() * size_of::<Message>()
+    }
 }
+
+/// Payloads of one cell and slice that go to the sinks as they are; less is gathered from several cells.
+const WHOLE_BYTES: usize = 32 << 10;
 
 impl Driver {
     pub fn run(mut self, mut engine: Engine) -> anyhow::Result<()> {
@@ -144,7 +156,7 @@ impl Driver {
             if let Some(s) = &mut self.state {
                 record_numbers(&mut s.manifest, &engine, end)?;
             }
-            self.offer(&engine, &mut pace, &mut truth_file)?;
+            self.offer(&mut engine, &mut pace, &mut truth_file)?;
             if let Some(ready) = self.ready.take() {
                 if totals.0 > 0 { ready(&self.board) } else { self.ready = Some(ready) }
             }
@@ -182,36 +194,50 @@ impl Driver {
     /// Offers what a slice brought at the doors.
     fn offer(
         &mut self,
-        engine: &Engine,
+        engine: &mut Engine,
         pace: &mut Pace,
         truth_file: &mut Option<std::io::BufWriter<std::fs::File>>,
     ) -> anyhow::Result<()> {
+        let now = engine.now();
         let mut truth = Batch::default();
         let routes = std::mem::take(&mut self.routes);
         for same in routes.chunk_by(|a, b| (a.stream, a.delivery) == (b.stream, b.delivery)) {
-            let r = same[0];
-            if engine.batches(r.stream, r.delivery).next().is_none() {
-                continue;
-            }
-            let mut shared = self.spare.take();
-            let batch = Arc::get_mut(&mut shared).expect("nobody else has it");
-            for b in engine.batches(r.stream, r.delivery) {
-                append(batch, b);
-            }
-            if r.delivery == 0 && (self.truth.is_some() || truth_file.is_some()) {
-                truth_messages(batch, &mut truth);
-                if let Some(f) = truth_file {
-                    std::io::Write::write_all(f, &batch.truth)?;
+            let mut send = |this: &mut Driver, shared: Arc<Batch>| {
+                if same[0].delivery == 0 && (this.truth.is_some() || truth_file.is_some()) {
+                    truth_messages(&shared, &mut truth);
+                    if let Some(f) = truth_file {
+                        std::io::Write::write_all(f, &shared.truth)?;
+                    }
                 }
+                for r in same {
+                    this.give(now, r.sink, r.at, &shared, pace)?;
+                }
+                this.spare.give(shared);
+                anyhow::Ok(())
+            };
+            let mut gathered: Option<Arc<Batch>> = None;
+            for own in engine.batches_mut(same[0].stream, same[0].delivery) {
+                if own.bytes.len() < WHOLE_BYTES {
+                    append(sole(gathered.get_or_insert_with(|| self.spare.take())), own);
+                    continue;
+                }
+                if let Some(b) = gathered.take() {
+                    send(self, b)?;
+                }
+                let mut whole = self.spare.take();
+                let other = sole(&mut whole);
+                other.bytes.reserve(own.bytes.len());
+                other.messages.reserve(own.messages.len());
+                std::mem::swap(other, own);
+                send(self, whole)?;
             }
-            for r in same {
-                self.give(engine.now(), r.sink, r.at, &shared, pace)?;
+            if let Some(b) = gathered {
+                send(self, b)?;
             }
-            self.spare.give(shared);
         }
         self.routes = routes;
         if let Some((sink, at)) = self.truth.filter(|_| !truth.is_empty()) {
-            self.give(engine.now(), sink, at, &Arc::new(truth), pace)?;
+            self.give(now, sink, at, &Arc::new(truth), pace)?;
         }
         Ok(())
     }
@@ -228,6 +254,11 @@ impl Driver {
             None => Ok(()),
         }
     }
+}
+
+/// A batch fresh from [`Spare`].
+fn sole(b: &mut Arc<Batch>) -> &mut Batch {
+    Arc::get_mut(b).expect("nobody else has it")
 }
 
 /// Instances that run, then those that wait for their start.

@@ -15,7 +15,7 @@
 //! | `properties`, `jaas`, `store` | the same from a Java `client.properties` and its stores |
 //! | `oauth`, `tls` | bearer tokens; TLS beside librdkafka's |
 //! | `errors` | what each error code means: one table |
-//! | `context`, `client`, `send` | the producer, its reports, the sink's thread |
+//! | `context`, `client`, `produce`, `send` | the producer, its reports, the sink's thread; payloads are not copied |
 //! | `topics`, `probe`, `wire` | what is done before the first record, and by `check --connect` |
 
 pub mod client;
@@ -25,6 +25,7 @@ mod jaas;
 mod oauth;
 pub mod options;
 pub mod probe;
+mod produce;
 pub mod properties;
 pub mod security;
 mod send;
@@ -40,7 +41,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 
-pub use self::context::{KafkaStats, Opaque};
+pub use self::context::KafkaStats;
 pub use self::errors::Class;
 pub use self::options::{DeliveryOptions, KafkaOptions};
 use super::{DeliveryInfo, Drained, Finding, Gauges, QUEUE_BYTES_MAX, Sink, Task};
@@ -102,9 +103,6 @@ impl Kafka {
 
 impl Sink for Kafka {
     fn add_delivery(&mut self, info: &DeliveryInfo, fields: &Fields<'_>, p: &mut Problems) {
-        if self.deliveries.len() + 1 == Opaque::DELIVERIES {
-            p.at(fields.node, format!("a Kafka sink has at most {} deliveries", Opaque::DELIVERIES - 1));
-        }
         self.from = [self.from, info.from].into_iter().flatten().min();
         self.message_bytes_max = self.message_bytes_max.max(info.message_bytes_max);
         self.deliveries.push(DeliveryOptions::from_fields(info, fields, p));

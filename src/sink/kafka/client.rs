@@ -13,6 +13,7 @@ use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use super::Error;
 use super::context::{Context, KafkaStats, Tally};
 use super::errors::Class;
+use super::produce::Topic;
 use super::security::TokenFrom;
 
 /// Pause between two looks at librdkafka's reports. Reports of a whole pause are taken at once: a wait inside the
@@ -23,6 +24,8 @@ const PURGE_MAX: Duration = Duration::from_secs(2);
 
 /// A producer and its polling thread. Dropping it purges what is left.
 pub struct Client {
+    /// Topics by delivery.
+    pub topics: Vec<Topic>,
     /// The producer.
     pub producer: Arc<BaseProducer<Context>>,
     tally: Arc<Tally>,
@@ -71,7 +74,17 @@ impl Client {
             })
         };
         let poller = poller.map_err(|e| Error::new(Class::Configuration, format!("cannot start a thread: {e}")))?;
-        Ok(Client { producer, tally, stop, poller: Some(poller) })
+        Ok(Client { topics: vec![], producer, tally, stop, poller: Some(poller) })
+    }
+
+    /// With the topics that it sends to.
+    ///
+    /// # Errors
+    /// A name that no topic can have.
+    pub fn with_topics<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Result<Client, Error> {
+        let topics = names.into_iter().map(|name| Topic::new(self.producer.clone(), name)).collect::<Result<_, _>>();
+        self.topics = topics.map_err(|e| Error::new(Class::Configuration, e))?;
+        Ok(self)
     }
 
     /// Waits until librdkafka holds nothing any more or `give_up` says so. True when it holds nothing.

@@ -15,40 +15,30 @@ use super::errors::{Class, classify};
 use super::oauth;
 use super::security::TokenFrom;
 use crate::account::Outcome;
-use crate::sink::Receipts;
+use crate::sink::{Offer, Receipts};
 
 /// Delivery reports summed up before the accounts are touched. A lock and a wake-up per record would cost more than
 /// the record.
 const REPORTS_PER_RECEIPT: u64 = 256;
 
-/// A message as librdkafka carries it for us: delivery, records and payload bytes in one word, so that nothing is
-/// allocated for it.
+/// A message as librdkafka carries it for us: where its batch is kept, and which of the batch's messages it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opaque {
-    /// Index of the delivery, below [`Opaque::DELIVERIES`].
-    pub delivery: usize,
-    /// Records in the message, below [`Opaque::RECORDS`].
-    pub records: u64,
-    /// Payload bytes, below 4 GiB.
-    pub bytes: u64,
+pub struct Ticket {
+    /// Place of the batch.
+    pub place: u32,
+    /// Index of the message in the batch.
+    pub message: u32,
 }
 
-impl Opaque {
-    /// Deliveries that one sink can have.
-    pub const DELIVERIES: usize = 1 << 12;
-    /// Records that one message can hold, and one.
-    pub const RECORDS: u64 = 1 << 20;
-
+impl Ticket {
     /// As a word.
-    pub fn pack(self) -> usize {
+    pub fn word(self) -> usize {
         const { assert!(usize::BITS == 64, "a Kafka sink needs 64 bits for its messages' words") };
-        debug_assert!(self.delivery < Self::DELIVERIES && self.records < Self::RECORDS && self.bytes < 1 << 32);
-        self.delivery << 52 | (self.records as usize) << 32 | self.bytes as usize
+        (self.place as usize) << 32 | self.message as usize
     }
     /// From a word.
-    pub fn unpack(word: usize) -> Opaque {
-        let (records, bytes) = ((word >> 32) as u64 & (Self::RECORDS - 1), word as u64 & 0xffff_ffff);
-        Opaque { delivery: word >> 52, records, bytes }
+    pub fn from_word(word: usize) -> Ticket {
+        Ticket { place: (word >> 32) as u32, message: word as u32 }
     }
 }
 
@@ -133,57 +123,79 @@ struct Sum {
     bytes: u64,
 }
 
+/// A batch whose messages have not all had their answer.
+struct Held {
+    offer: Offer,
+    /// What has none yet.
+    messages: usize,
+    left: Sum,
+}
+
 #[derive(Default)]
 struct Pending {
     reports: u64,
     /// Per delivery: delivered, dropped, unknown.
     sums: Vec<[Sum; 3]>,
+    held: slab::Slab<Held>,
 }
 
 const OUTCOMES: [Outcome; 3] = [Outcome::Delivered, Outcome::Dropped, Outcome::Unknown];
 
-/// Sums of delivery reports on their way to the accounts, and what has none yet.
+/// Batches that librdkafka reads from, until it has answered for each of their messages; and sums of its answers on
+/// their way to the accounts.
 pub struct Tally {
     pending: Mutex<Pending>,
     settled: Condvar,
     receipts: Option<Receipts>,
     /// Messages reported so far.
     reported: AtomicU64,
-    /// Records and bytes given to librdkafka without a report, per delivery.
-    unsettled: Vec<[AtomicU64; 2]>,
 }
 
 impl Tally {
     /// For a number of deliveries; without receipts nothing is settled (clients that only look).
     pub fn new(deliveries: usize, receipts: Option<Receipts>) -> Tally {
+        let sums = vec![Default::default(); deliveries];
         Tally {
-            pending: Mutex::new(Pending { reports: 0, sums: vec![Default::default(); deliveries] }),
+            pending: Mutex::new(Pending { sums, ..Pending::default() }),
             settled: Condvar::new(),
             receipts,
             reported: AtomicU64::new(0),
-            unsettled: (0..deliveries).map(|_| Default::default()).collect(),
         }
     }
-    /// A message goes to librdkafka.
-    pub fn send(&self, o: Opaque) {
-        let [records, bytes] = &self.unsettled[o.delivery];
-        records.fetch_add(o.records, Relaxed);
-        bytes.fetch_add(o.bytes, Relaxed);
+    /// Keeps a batch until each of its messages has been reported. Where: the place in their tickets.
+    pub fn keep(&self, offer: Offer) -> u32 {
+        let b = &offer.batch;
+        let (messages, left) = (b.messages.len(), Sum { records: b.records(), bytes: b.bytes.len() as u64 });
+        if messages == 0 {
+            return u32::MAX;
+        }
+        let held = Held { offer, messages, left };
+        self.pending.lock().expect("no panic while holding it").held.insert(held) as u32
     }
-    /// A message that was sent has its answer, or never came into librdkafka.
-    pub fn report(&self, o: Opaque, outcome: Outcome) {
-        let [records, bytes] = &self.unsettled[o.delivery];
-        records.fetch_sub(o.records, Relaxed);
-        bytes.fetch_sub(o.bytes, Relaxed);
-        self.reported.fetch_add(1, Relaxed);
+    /// A message has its answer, or never came into librdkafka: how many records that were.
+    pub fn report(&self, ticket: Ticket, outcome: Outcome) -> u64 {
         let mut p = self.pending.lock().expect("no panic while holding it");
-        let sum = &mut p.sums[o.delivery][OUTCOMES.iter().position(|x| *x == outcome).unwrap_or(2)];
-        sum.records += o.records;
-        sum.bytes += o.bytes;
+        let (place, at) = (ticket.place as usize, ticket.message as usize);
+        let Some(held) = p.held.get_mut(place) else { return 0 };
+        let batch = &held.offer.batch;
+        let one = Sum { records: batch.messages[at].records as u64, bytes: batch.payload(at).len() as u64 };
+        let delivery = held.offer.delivery;
+        held.left.records -= one.records;
+        held.left.bytes -= one.bytes;
+        held.messages -= 1;
+        let done = (held.messages == 0).then(|| p.held.remove(place));
+        let sum = &mut p.sums[delivery][OUTCOMES.iter().position(|x| *x == outcome).unwrap_or(2)];
+        sum.records += one.records;
+        sum.bytes += one.bytes;
         p.reports += 1;
         if p.reports >= REPORTS_PER_RECEIPT {
             self.settle(&mut p);
         }
+        drop(p);
+        self.reported.fetch_add(1, Relaxed);
+        // memory is given back outside the lock
+        drop(done);
+        one.records
     }
     /// Messages that had their answer so far.
     pub fn reported(&self) -> u64 {
@@ -213,16 +225,18 @@ impl Tally {
         let p = self.pending.lock().expect("no panic while holding it");
         drop(self.settled.wait_timeout(p, at_most).expect("no panic while holding it"));
     }
-    /// Settles as unknown what librdkafka took and will never report, as the client that had it is gone.
+    /// Settles as unknown what librdkafka took and will never report, as the clients that had it are gone: nobody may
+    /// read its batches any more.
     pub fn forget(&self) -> u64 {
+        let mut p = self.pending.lock().expect("no panic while holding it");
         let mut all = 0;
-        for (delivery, [records, bytes]) in self.unsettled.iter().enumerate() {
-            let (records, bytes) = (records.swap(0, Relaxed), bytes.swap(0, Relaxed));
-            if let (Some(r), 1..) = (&self.receipts, records) {
-                r.settle(delivery, Outcome::Unknown, records, bytes);
+        for held in p.held.drain() {
+            all += held.left.records;
+            if let Some(r) = &self.receipts {
+                r.settle(held.offer.delivery, Outcome::Unknown, held.left.records, held.left.bytes);
             }
-            all += records;
         }
+        drop(p);
         self.flush();
         all
     }
@@ -253,10 +267,12 @@ fn may_be_there(m: &BorrowedMessage<'_>) -> bool {
 impl ProducerContext for Context {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let o = Opaque::unpack(opaque);
-        let outcome = match result {
-            Ok(_) => Outcome::Delivered,
+    fn delivery(&self, result: &DeliveryResult<'_>, word: usize) {
+        let ticket = Ticket::from_word(word);
+        match result {
+            Ok(_) => {
+                self.tally.report(ticket, Outcome::Delivered);
+            }
             Err((e, m)) => {
                 let class = e.rdkafka_error_code().map_or(Class::Unknown, classify);
                 let refused = matches!(
@@ -268,14 +284,13 @@ impl ProducerContext for Context {
                         | Class::UnknownTopic
                 );
                 if refused || !may_be_there(m) {
-                    self.stats.drop_records(class, o.records, &e.to_string());
-                    Outcome::Dropped
+                    let records = self.tally.report(ticket, Outcome::Dropped);
+                    self.stats.drop_records(class, records, &e.to_string());
                 } else {
-                    Outcome::Unknown
+                    self.tally.report(ticket, Outcome::Unknown);
                 }
             }
-        };
-        self.tally.report(o, outcome);
+        }
     }
 }
 
@@ -313,13 +328,37 @@ impl ClientContext for Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{Batch, Message};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn words_carry_all(delivery in 0..Opaque::DELIVERIES, records in 0..Opaque::RECORDS, bytes in 0u64..1 << 32) {
-            let o = Opaque { delivery, records, bytes };
-            prop_assert_eq!(Opaque::unpack(o.pack()), o);
+        fn words_carry_tickets(place: u32, message: u32) {
+            let t = Ticket { place, message };
+            prop_assert_eq!(Ticket::from_word(t.word()), t);
         }
+    }
+
+    #[test]
+    fn a_batch_is_kept_until_its_last_message_has_its_answer() {
+        let account = Arc::new(crate::account::Delivery::default());
+        let (door, mut offers, receipts) = crate::sink::door(vec![account.clone()], crate::sink::OnSlow::Block, 1000);
+        let message = |end, records| Message { end, records, ..Message::default() };
+        let batch = Batch { bytes: vec![b'x'; 50], messages: vec![message(20, 1), message(50, 3)], ..Batch::default() };
+        let batch = Arc::new(batch);
+        door.offer(0, batch.clone());
+        door.offer(0, batch.clone());
+        let tally = Tally::new(1, Some(receipts));
+        let [first, second] = [(); 2].map(|()| tally.keep(offers.try_recv().unwrap()));
+        assert_eq!(tally.report(Ticket { place: first, message: 1 }, Outcome::Delivered), 3);
+        assert_eq!(Arc::strong_count(&batch), 3);
+        assert_eq!(tally.report(Ticket { place: first, message: 0 }, Outcome::Dropped), 1);
+        assert_eq!(Arc::strong_count(&batch), 2);
+        assert_eq!(tally.report(Ticket { place: second, message: 0 }, Outcome::Delivered), 1);
+        assert_eq!(tally.forget(), 3);
+        assert_eq!(Arc::strong_count(&batch), 1);
+        let all = account.read();
+        assert_eq!((all.delivered, all.dropped, all.unknown, all.in_flight), (4, 1, 3, 0));
+        assert_eq!(door.held_bytes(), 0);
     }
 }

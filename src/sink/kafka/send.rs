@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::BaseRecord;
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::client::Client;
-use super::context::{KafkaStats, Opaque, Tally};
+use super::context::{KafkaStats, Tally, Ticket};
 use super::errors::{Class, classify};
 use super::options::{DeliveryOptions, KafkaOptions, Timestamp};
+use super::produce::{self, Outgoing};
 use crate::account::Outcome;
 use crate::batch::MessageRef;
 use crate::sink::{Drained, Headers, Offer, Task};
@@ -68,7 +67,7 @@ impl Sender {
         match self.connect() {
             Ok(()) => {
                 while let Some(offer) = self.next(&mut task) {
-                    self.offer(&offer);
+                    self.offer(offer);
                 }
             }
             Err(e) => error = Some(e),
@@ -100,92 +99,77 @@ impl Sender {
 
     fn connect(&mut self) -> Result<(), String> {
         let tokens = self.options.security.token_from().cloned();
+        let topics = self.deliveries.iter().map(|d| &*d.topic);
         let client = Client::new(&self.config, tokens, self.tally.clone(), self.stats.clone());
-        self.client = Some(client.map_err(|e| e.to_string())?);
+        self.client = Some(client.and_then(|c| c.with_topics(topics)).map_err(|e| e.to_string())?);
         Ok(())
     }
 
-    fn offer(&mut self, offer: &Offer) {
-        let deliveries = self.deliveries.clone();
-        let to = &deliveries[offer.delivery];
-        for m in offer.batch.iter() {
-            let o = Opaque { delivery: offer.delivery, records: m.meta.records as u64, bytes: m.payload.len() as u64 };
-            if o.records >= Opaque::RECORDS || o.bytes > self.options.message_bytes_max {
-                self.give_up(o, Class::TooLarge, "larger than `message_max`");
+    fn offer(&mut self, offer: Offer) {
+        let (batch, delivery) = (offer.batch.clone(), offer.delivery);
+        let place = self.tally.keep(offer);
+        for (m, message) in batch.iter().zip(0..) {
+            let ticket = Ticket { place, message };
+            if m.payload.len() as u64 > self.options.message_bytes_max {
+                self.give_up(ticket, Class::TooLarge, "larger than `message_max`");
                 continue;
             }
-            self.tally.send(o);
-            self.message(to, o, &m);
+            self.message(delivery, ticket, &m);
         }
     }
 
-    fn give_up(&self, o: Opaque, class: Class, reason: &str) {
-        self.stats.drop_records(class, o.records, reason);
-        self.tally.send(o);
-        self.tally.report(o, Outcome::Dropped);
+    fn give_up(&self, ticket: Ticket, class: Class, reason: &str) {
+        let records = self.tally.report(ticket, Outcome::Dropped);
+        self.stats.drop_records(class, records, reason);
     }
 
     /// Gives a message to librdkafka, however long that takes: messages after it have to wait behind it.
-    fn message(&mut self, to: &DeliveryOptions, o: Opaque, m: &MessageRef<'_>) {
-        let headers = self.headers(to.headers, m);
+    fn message(&mut self, delivery: usize, ticket: Ticket, m: &MessageRef<'_>) {
+        let mut headers = self.headers(delivery, m);
         let time = match self.options.timestamp {
             Timestamp::Release => m.meta.release,
             Timestamp::Event => m.meta.event,
         };
-        let mut record: BaseRecord<[u8], [u8], usize> =
-            BaseRecord::with_opaque_to(&to.topic, o.pack()).payload(m.payload);
-        record.timestamp = Some(time.ms());
-        record.headers = headers;
-        if !m.key.is_empty() {
-            record.key = Some(m.key);
-        }
+        let out = Outgoing { ticket, payload: m.payload, key: m.key, timestamp: time.ms() };
         loop {
-            let Some(client) = &self.client else {
-                // a producer could not be made anew before the deadline
-                self.stats.drop_records(Class::Fatal, o.records, "no producer");
-                return self.tally.report(o, Outcome::Dropped);
-            };
-            let Err((e, back)) = client.producer.send(record) else { return };
-            record = back;
-            let class = match &e {
-                KafkaError::MessageProduction(code) => classify(*code),
-                _ => Class::Configuration,
-            };
-            match class {
+            // a producer could not be made anew before the deadline
+            let Some(client) = &self.client else { return self.give_up(ticket, Class::Fatal, "no producer") };
+            // SAFETY: the tally keeps the batch until it has been told of each of its messages, and every client keeps
+            // the tally. It is told by the client's reports, by `give_up` of what no client took, and by `forget` when
+            // no client is left.
+            let Err(code) = (unsafe { client.topics[delivery].produce(&out, &mut headers) }) else { return };
+            match classify(code) {
                 Class::QueueFull if !self.expired.load(Relaxed) => {
                     self.stats.queue_full.fetch_add(1, Relaxed);
                     self.tally.wait(FULL_WAIT);
                 }
-                Class::Fatal if !self.expired.load(Relaxed) => self.restart(&e),
-                class => {
-                    self.stats.drop_records(class, o.records, &e.to_string());
-                    return self.tally.report(o, Outcome::Dropped);
-                }
+                Class::Fatal if !self.expired.load(Relaxed) => self.restart(code),
+                class => return self.give_up(ticket, class, &format!("{code}")),
             }
         }
     }
 
-    fn headers(&mut self, wanted: Headers, m: &MessageRef<'_>) -> Option<OwnedHeaders> {
+    fn headers(&mut self, delivery: usize, m: &MessageRef<'_>) -> Option<produce::Headers> {
         use std::fmt::Write;
+        let wanted = self.deliveries[delivery].headers;
         if wanted == Headers::None {
             return None;
         }
         self.id.truncate(self.id_prefix);
         let _ = write!(self.id, "{}", m.meta.id);
-        let mut h = OwnedHeaders::new_with_capacity(2).insert(Header { key: "skirmish-id", value: Some(&self.id) });
+        let mut h = produce::Headers::new();
+        h.add("skirmish-id", self.id.as_bytes());
         if m.meta.records > 1 {
-            let n = m.meta.records.to_string();
-            h = h.insert(Header { key: "skirmish-records", value: Some(&n) });
+            h.add("skirmish-records", m.meta.records.to_string().as_bytes());
         }
         if wanted == Headers::Truth && m.meta.attack > 0 && !m.truth.is_empty() {
-            let line = m.truth.strip_suffix(b"\n").unwrap_or(m.truth);
-            h = h.insert(Header { key: "skirmish-truth", value: Some(line) });
+            h.add("skirmish-truth", m.truth.strip_suffix(b"\n").unwrap_or(m.truth));
         }
         Some(h)
     }
 
     /// After a fatal error: settles what the old producer had, and makes a new one, less eagerly each time.
-    fn restart(&mut self, why: &KafkaError) {
+    fn restart(&mut self, why: RDKafkaErrorCode) {
         let reason = self.client.as_ref().and_then(|c| {
             use rdkafka::producer::Producer;
             c.producer.client().fatal_error().map(|(code, text)| format!("{code:?}: {text}"))
