@@ -10,6 +10,7 @@ mod emulate;
 mod generate;
 pub mod init;
 mod list;
+mod log;
 mod run;
 pub mod schema;
 

@@ -124,6 +124,7 @@ impl Driver {
     }
 
     fn journal(&mut self, at: Time, command: Command) -> anyhow::Result<()> {
+        tracing::info!(logical_time = %at, "command: {}", serde_json::to_string(&command)?);
         match &mut self.state {
             Some(state) => state.journal.write(at, command),
             None => Ok(()),

@@ -1,13 +1,13 @@
 //! `skirmish run`: the daemon.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::app::{self, Board, Limits};
-use crate::cli::Outcome;
 use crate::cli::args::{Common, run_id, span};
+use crate::cli::{Outcome, log};
 use crate::manifest::Saved;
 use crate::plan::{Extra, Planned, plan};
 use crate::time::{Span, Time};
@@ -50,6 +50,7 @@ const REFRESH: Duration = Duration::from_millis(500);
 
 impl Args {
     pub(crate) fn run(self) -> Outcome {
+        log::start()?;
         let mut layers = self.common.layers().or_run(self.kafka.as_deref());
         if let Some(a) = self.listen {
             layers.set.push(format!("control.listen='{a}'"));
@@ -64,7 +65,10 @@ impl Args {
         if std::io::stderr().is_terminal() && !self.quiet {
             eprintln!("starting: plans the world, then reaches the sinks");
         }
-        let (config, knowledge) = self.common.load(&layers)?;
+        let (mut config, knowledge) = self.common.load(&layers)?;
+        for s in &mut config.sinks {
+            s.sink.begin(s.queue_bytes_max);
+        }
         let wall = app::wall();
         // a live run begins where the clock will be when its world stands
         let hosts = config.world.hosts.unwrap_or_default() as i64;
@@ -174,14 +178,8 @@ fn announce(board: &Arc<Board>, kafka: bool, draw: bool) {
     if !kafka {
         eprintln!("      skirmish run --kafka localhost:9092    into topics skirmish.SOURCE");
     }
-    let mut lines = 0;
     while draw && !board.is_stopping() {
-        let block = fitting(&board.status().to_string(), crossterm::terminal::size().unwrap_or((80, 24)));
-        let mut err = std::io::stderr().lock();
-        // back to the first line of the block, and clear what stood there
-        let _ = write!(err, "{}\x1b[J{block}", if lines > 0 { format!("\x1b[{lines}A") } else { String::new() });
-        lines = block.lines().count();
-        drop(err);
+        log::draw(&fitting(&board.status().to_string(), crossterm::terminal::size().unwrap_or((80, 24))));
         std::thread::sleep(REFRESH);
     }
 }

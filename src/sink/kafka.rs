@@ -84,12 +84,14 @@ pub struct Kafka {
     from: Option<Time>,
     message_bytes_max: u64,
     stats: Arc<KafkaStats>,
+    /// Made before the run starts.
+    client: Option<client::Client>,
 }
 
 impl Kafka {
     /// A sink with these options and no delivery yet.
     pub fn new(options: KafkaOptions) -> Kafka {
-        Kafka { options, deliveries: vec![], from: None, message_bytes_max: 0, stats: Arc::default() }
+        Kafka { options, deliveries: vec![], from: None, message_bytes_max: 0, stats: Arc::default(), client: None }
     }
     /// Reads the `kafka:` mapping of a sink.
     pub fn from_node(node: &Node, p: &mut Problems) -> Option<Kafka> {
@@ -108,13 +110,24 @@ impl Sink for Kafka {
         self.deliveries.push(DeliveryOptions::from_fields(info, fields, p));
     }
 
+    /// An idempotent producer gets its id half a second after it was made, whatever the brokers do.
+    fn begin(&mut self, queue_bytes_max: u64) {
+        let Ok(config) = self.options.client_config(queue_bytes_max) else { return };
+        let tokens = self.options.security.token_from().cloned();
+        self.client = client::Client::new(&config, tokens, Arc::default(), self.stats.clone()).ok();
+    }
+
     /// Reaches the brokers, sees to the topics, and keeps batches below what the topics take: librdkafka would lose
     /// the small messages of a batch that is too large as a whole.
     fn open(&mut self) -> Result<(), String> {
+        let batch_bytes = self.options.batch_bytes;
         let named = |e: Error| format!("kafka {}: {}: {e}", self.options.brokers.join(","), e.class.name());
         let config = self.options.client_config(QUEUE_BYTES_MAX).map_err(named)?;
         if let Some(max) = topics::ensure(&config, &self.options, &self.deliveries).map_err(named)? {
-            self.options.batch_bytes = self.options.batch_bytes.min(max);
+            self.options.batch_bytes = batch_bytes.min(max);
+        }
+        if self.options.batch_bytes != batch_bytes {
+            self.client = None;
         }
         Ok(())
     }
@@ -142,7 +155,8 @@ impl Sink for Kafka {
                 Err(e) => return refuse(task, e.to_string()),
             };
             let (receipts, expired) = (task.receipts.clone(), Arc::new(AtomicBool::new(false)));
-            let sender = send::Sender::new(self.options, self.deliveries, config, self.stats, &task, expired.clone());
+            let Kafka { options, deliveries, stats, client, .. } = *self;
+            let sender = send::Sender::new(options, deliveries, config, stats, client, &task, expired.clone());
             let (done, mut ended) = tokio::sync::oneshot::channel();
             let thread = std::thread::Builder::new().name("kafka-send".into());
             if let Err(e) = thread.spawn(move || drop(done.send(sender.run(task)))) {

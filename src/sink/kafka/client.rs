@@ -28,7 +28,8 @@ pub struct Client {
     pub topics: Vec<Topic>,
     /// The producer.
     pub producer: Arc<BaseProducer<Context>>,
-    tally: Arc<Tally>,
+    /// What its messages became.
+    pub tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
     poller: Option<JoinHandle<()>>,
 }
@@ -103,6 +104,12 @@ impl Client {
         self.producer.purge(PurgeConfig::default().queue().inflight());
         let deadline = Instant::now() + PURGE_MAX;
         self.drain(|| Instant::now() > deadline);
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What librdkafka tells: delivery reports, errors, statistics; summed up before it goes to the accounts.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -143,24 +143,21 @@ const OUTCOMES: [Outcome; 3] = [Outcome::Delivered, Outcome::Dropped, Outcome::U
 
 /// Batches that librdkafka reads from, until it has answered for each of their messages; and sums of its answers on
 /// their way to the accounts.
+///
+/// Without [`Tally::settle_through`] nothing is settled (clients that only look).
+#[derive(Default)]
 pub struct Tally {
     pending: Mutex<Pending>,
     settled: Condvar,
-    receipts: Option<Receipts>,
+    receipts: OnceLock<Receipts>,
     /// Messages reported so far.
     reported: AtomicU64,
 }
 
 impl Tally {
-    /// For a number of deliveries; without receipts nothing is settled (clients that only look).
-    pub fn new(deliveries: usize, receipts: Option<Receipts>) -> Tally {
-        let sums = vec![Default::default(); deliveries];
-        Tally {
-            pending: Mutex::new(Pending { sums, ..Pending::default() }),
-            settled: Condvar::new(),
-            receipts,
-            reported: AtomicU64::new(0),
-        }
+    /// Says where messages are settled; the first word counts.
+    pub fn settle_through(&self, receipts: Receipts) {
+        let _ = self.receipts.set(receipts);
     }
     /// Keeps a batch until each of its messages has been reported. Where: the place in their tickets.
     pub fn keep(&self, offer: Offer) -> u32 {
@@ -169,8 +166,10 @@ impl Tally {
         if messages == 0 {
             return u32::MAX;
         }
-        let held = Held { offer, messages, left };
-        self.pending.lock().expect("no panic while holding it").held.insert(held) as u32
+        let mut p = self.pending.lock().expect("no panic while holding it");
+        let deliveries = p.sums.len().max(offer.delivery + 1);
+        p.sums.resize_with(deliveries, Default::default);
+        p.held.insert(Held { offer, messages, left }) as u32
     }
     /// A message has its answer, or never came into librdkafka: how many records that were.
     pub fn report(&self, ticket: Ticket, outcome: Outcome) -> u64 {
@@ -213,7 +212,7 @@ impl Tally {
         for (delivery, sums) in p.sums.iter_mut().enumerate() {
             for (sum, outcome) in sums.iter_mut().zip(OUTCOMES) {
                 let Sum { records, bytes } = std::mem::take(sum);
-                if let (Some(r), 1..) = (&self.receipts, records) {
+                if let (Some(r), 1..) = (self.receipts.get(), records) {
                     r.settle(delivery, outcome, records, bytes);
                 }
             }
@@ -232,7 +231,7 @@ impl Tally {
         let mut all = 0;
         for held in p.held.drain() {
             all += held.left.records;
-            if let Some(r) = &self.receipts {
+            if let Some(r) = self.receipts.get() {
                 r.settle(held.offer.delivery, Outcome::Unknown, held.left.records, held.left.bytes);
             }
         }
@@ -298,11 +297,8 @@ impl ClientContext for Context {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Debug => tracing::debug!("librdkafka {facility}: {message}"),
-            // the errors among them come a second time as errors
-            _ => tracing::info!("librdkafka {facility}: {message}"),
-        }
+        // its errors come a second time as errors
+        tracing::debug!(?level, "librdkafka {facility}: {message}");
     }
 
     fn stats(&self, s: Statistics) {
@@ -348,7 +344,8 @@ mod tests {
         let batch = Arc::new(batch);
         door.offer(0, batch.clone());
         door.offer(0, batch.clone());
-        let tally = Tally::new(1, Some(receipts));
+        let tally = Tally::default();
+        tally.settle_through(receipts);
         let [first, second] = [(); 2].map(|()| tally.keep(offers.try_recv().unwrap()));
         assert_eq!(tally.report(Ticket { place: first, message: 1 }, Outcome::Delivered), 3);
         assert_eq!(Arc::strong_count(&batch), 3);

@@ -22,8 +22,10 @@ pub struct Topic {
     producer: Arc<BaseProducer<Context>>,
 }
 
-// SAFETY: librdkafka's topics may be used from any thread.
+// SAFETY: librdkafka's topics may be used from any thread, and from several at once.
 unsafe impl Send for Topic {}
+// SAFETY: as above.
+unsafe impl Sync for Topic {}
 
 /// Headers of a message on their way to librdkafka.
 pub struct Headers(*mut sys::rd_kafka_headers_t);
@@ -92,7 +94,7 @@ impl Topic {
             let error = sys::rd_kafka_produceva(self.producer.client().native_ptr(), all.as_ptr(), n);
             if error.is_null() {
                 // librdkafka frees them with the message
-                headers.take().map(std::mem::forget);
+                std::mem::forget(headers.take());
                 return Ok(());
             }
             let code = sys::rd_kafka_error_code(error);

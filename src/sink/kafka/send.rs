@@ -37,24 +37,27 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Everything but the connection.
+    /// `client` where one was made already.
     pub fn new(
         options: KafkaOptions,
         deliveries: Vec<DeliveryOptions>,
         config: ClientConfig,
         stats: Arc<KafkaStats>,
+        client: Option<Client>,
         task: &Task,
         expired: Arc<AtomicBool>,
     ) -> Sender {
         let id = format!("{}.", task.run.id);
+        let tally = client.as_ref().map_or_else(Arc::default, |c| c.tally.clone());
+        tally.settle_through(task.receipts.clone());
         Sender {
-            tally: Arc::new(Tally::new(deliveries.len(), Some(task.receipts.clone()))),
+            tally,
             options,
             deliveries: deliveries.into(),
             config,
             stats,
             expired,
-            client: None,
+            client,
             restart_wait: RESTART_WAIT.0,
             id_prefix: id.len(),
             id,
@@ -98,9 +101,14 @@ impl Sender {
     }
 
     fn connect(&mut self) -> Result<(), String> {
-        let tokens = self.options.security.token_from().cloned();
+        let client = self.client.take().map_or_else(
+            || {
+                let tokens = self.options.security.token_from().cloned();
+                Client::new(&self.config, tokens, self.tally.clone(), self.stats.clone())
+            },
+            Ok,
+        );
         let topics = self.deliveries.iter().map(|d| &*d.topic);
-        let client = Client::new(&self.config, tokens, self.tally.clone(), self.stats.clone());
         self.client = Some(client.and_then(|c| c.with_topics(topics)).map_err(|e| e.to_string())?);
         Ok(())
     }

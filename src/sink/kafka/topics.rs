@@ -31,7 +31,7 @@ pub fn looker(config: &ClientConfig, options: &KafkaOptions, create: bool) -> Re
     config.set("allow.auto.create.topics", create.to_string());
     let stats = Arc::new(KafkaStats::default());
     let tokens = options.security.token_from().cloned();
-    let client = Client::new(&config, tokens, Arc::new(Tally::new(0, None)), stats.clone())?;
+    let client = Client::new(&config, tokens, Arc::new(Tally::default()), stats.clone())?;
     Ok((client, stats))
 }
 
