@@ -256,8 +256,10 @@ impl Cell {
             let record = RecordId { stream: *s as u16, cell: self.state.cell, n: self.made[*s] };
             self.made[*s] += 1;
             self.planned[*s] -= 1;
-            let mut bytes = 0;
-            for (d, delivery) in stream.deliveries.iter().enumerate() {
+            let (made, size) = self.sizes[*s];
+            let mut bytes = size.checked_div(made).unwrap_or(0);
+            let written = record.n % plan.written == 0;
+            for (d, delivery) in stream.deliveries.iter().enumerate().filter(|_| written) {
                 let view = FactView::new(
                     &self.state,
                     fact,

@@ -63,7 +63,7 @@ impl Effects {
             let Some(e) = e else { continue };
             if let Some(other) = all.iter_mut().find(|o| o.id == e.id) {
                 // a user's file takes the place of what is built in
-                if other.node.file.name.starts_with("builtin:") && !n.file.name.starts_with("builtin:") {
+                if other.node.file.is_built_in() && !n.file.is_built_in() {
                     *other = e;
                     continue;
                 }
@@ -108,5 +108,21 @@ impl Effects {
     /// Image names that effects are about.
     pub fn images(&self) -> impl Iterator<Item = &str> {
         self.images.keys().map(|s| &**s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_expressions_built_in_compile() {
+        let mut files: Vec<_> = crate::data::Data::read(&[]).0.effects.into_iter().map(|n| n.file).collect();
+        files.dedup_by(|a, b| a.name == b.name);
+        // those of a user are compiled when they are loaded
+        let read = |f: &std::sync::Arc<crate::yaml::File>| crate::yaml::parse("mine.yaml", &f.text).unwrap();
+        let nodes: Vec<Node> = files.iter().flat_map(read).collect();
+        let effects = Effects::load(&nodes).unwrap_or_else(|e| panic!("{e}"));
+        assert!(effects.all.len() > 900);
     }
 }

@@ -107,8 +107,6 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     let start = Time::of_slice(start.slice());
     let choices = choices(&config, knowledge, extra, &mut p);
     let mut hosts = config.world.hosts.unwrap_or(HOSTS_DEFAULT);
-    let base = std::sync::OnceLock::new();
-    let base = || base.get_or_init(|| atlas::build::Base::new(&knowledge.world, &knowledge.library));
     let make = |atlas: atlas::Atlas,
                 library: crate::world::program::Library,
                 resolved: streams::Resolved,
@@ -127,7 +125,7 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     let filled = schedules.iter().any(Option::is_some) || extra.whole_report;
     let another = |hosts: u32| {
         let c = knowledge.atlas_config(&config, hosts, start);
-        let (atlas, library) = atlas::build::build(&c, &knowledge.world, &knowledge.personas, base)?;
+        let (atlas, library) = knowledge.build(&c)?;
         let mut p = Problems::new();
         let resolved = streams::resolve(&config, knowledge, &atlas, extra, &mut p);
         let policies = streams::policies(&config, knowledge, &atlas, &mut p);
@@ -145,11 +143,16 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
         Some(measured)
     };
     let in_the_small = filled && hosts > HOSTS_MEASURED;
-    let (built, small) = rayon::join(|| another(hosts), || if in_the_small { small() } else { None });
-    let (atlas, library, resolved, policies) = match built {
+    let made = |hosts: u32| {
+        let (atlas, library, resolved, policies) = another(hosts)?;
+        let of = resolved.of.clone();
+        Ok((make(atlas, library, resolved, policies), of))
+    };
+    let (built, small) = rayon::join(|| made(hosts), || if in_the_small { small() } else { None });
+    let (mut cells, mut of) = match built {
         Ok(x) => x,
-        Err(e) => {
-            p.0.extend(e.0);
+        Err(Problems(e)) => {
+            p.0.extend(e);
             return Err(p);
         }
     };
@@ -158,17 +161,13 @@ pub fn plan(mut config: Config, knowledge: &Knowledge, extra: &Extra) -> Result<
     }
     let scaled: Vec<bool> = config.streams.iter().map(|s| s.rate.is_some() && s.scale == Scale::Hosts).collect();
     let mut measured = small.unwrap_or_default();
-    let mut of = resolved.of.clone();
-    let mut cells = make(atlas, library, resolved, policies);
     if filled && measured.bytes.is_empty() {
         measured.measure(&cells, &schedules, start, low);
     }
     // without a number the population follows the rates: natural life is to be the larger part at busy hours
     if config.world.hosts.is_none() && schedules.iter().any(Option::is_some) && extra.scenarios.is_empty() {
         hosts = measured.hosts_for(&schedules);
-        let (atlas, library, resolved, policies) = another(hosts)?;
-        of = resolved.of.clone();
-        cells = make(atlas, library, resolved, policies);
+        (cells, of) = made(hosts)?;
     }
     measured.resize(cells.shared.atlas.hosts.len());
     for (s, bytes) in cells.streams.iter_mut().zip(&measured.bytes) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use skirmish::world::atlas::{Atlas, Base, Config, HostId, Platform, WorldData, build};
 use skirmish::world::program::Library;
@@ -28,9 +29,10 @@ fn folder(name: &str) -> Vec<Node> {
 fn made(docs: &[Node], seed: u64, hosts: usize) -> (Atlas, Library) {
     let data = WorldData::load(docs).unwrap_or_else(|e| panic!("{e}"));
     let personas = skirmish::scenario::personas(&folder("personas")).unwrap_or_else(|e| panic!("{e}"));
-    let base = Base::new(&data, &Library::default());
+    let data = Arc::new(data);
+    let base = Base::new(&data);
     let config = Config { seed, hosts, ..Config::default() };
-    build(&config, &data, &personas, || &base).unwrap_or_else(|e| panic!("{e}"))
+    build(&config, &data, &personas, &base, &Library::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn has(atlas: &Atlas, names: &Library, host: usize, program: &str) -> bool {

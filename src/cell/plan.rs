@@ -94,6 +94,9 @@ pub struct Plan {
     pub mobile: Vec<bool>,
     /// The first instant whose records are delivered.
     pub start: Time,
+    /// Each so many records of a stream and cell one is written, the others are only counted, with the mean size so far: 1,
+    /// except where nothing but numbers and sizes is wanted.
+    pub written: u64,
 }
 
 impl Plan {

@@ -71,7 +71,7 @@ impl Args {
 /// Runs the tests of the user's own effects; those built in have been run before they were built in.
 fn tests(k: &Knowledge) -> Outcome {
     let names = Names::of(&k.world, &k.personas);
-    let own = |e: &Effect| !e.node.file.name.starts_with("builtin:");
+    let own = |e: &Effect| !e.node.file.is_built_in();
     match trial::run(&k.effects, &names, own)? {
         0 => {}
         1 => eprintln!("1 test of your effects holds"),

@@ -270,7 +270,8 @@ impl Effect {
                 }
             }
             for n in f.take("regex").map_or(&[][..], |n| n.items()) {
-                match n.text(p, "`regex`").map(Pattern::new) {
+                let read = |t| if n.file.is_built_in() { Ok(Pattern::known(t)) } else { Pattern::new(t) };
+                match n.text(p, "`regex`").map(read) {
                     Some(Ok(re)) => self.wants.push(Want::Regex(re)),
                     Some(Err(why)) => {
                         p.at(n, why);

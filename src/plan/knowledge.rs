@@ -1,6 +1,7 @@
 //! What the data folders hold, understood: sources, policies, effects, scenarios, personas, the world's data.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::config::{Config, Layers};
 use crate::data::Data;
@@ -10,7 +11,8 @@ use crate::scenario;
 use crate::source::Catalogue;
 use crate::technique::Techniques;
 use crate::time::Time;
-use crate::world::atlas::{self, Persona, WorldData};
+use crate::world::atlas::build::Base;
+use crate::world::atlas::{self, Atlas, Persona, WorldData};
 use crate::world::program::{Library, Scenario, ScenarioId};
 use crate::yaml::{Node, Problems};
 
@@ -23,7 +25,9 @@ pub struct Knowledge {
     /// Effects.
     pub effects: Effects,
     /// The world's data.
-    pub world: WorldData,
+    pub world: Arc<WorldData>,
+    /// The programs of all its systems.
+    pub base: Base,
     /// Personas.
     pub personas: Vec<Persona>,
     /// ATT&CK.
@@ -76,14 +80,15 @@ impl Knowledge {
             Effects::load(&Data::read(&[]).0.effects)
         });
         let effects = effects.map_err(&mut take).ok();
-        let world = world.map_err(&mut take).ok();
+        let world = world.map_err(&mut take).ok().map(Arc::new);
         let nodes: Vec<_> = [&data.scenarios, &data.personas, &background].into_iter().flatten().cloned().collect();
-        let compile = |(effects, world): (&Effects, &WorldData)| {
+        let compile = |(effects, world): (&Effects, &Arc<WorldData>)| {
             scenario::compile(&nodes, &data.techniques, effects, world).map_err(&mut take).ok()
         };
-        let compiled = effects.as_ref().zip(world.as_ref()).and_then(compile);
-        let (Some(catalogue), Some(policies), Some(effects), Some(world), Some(compiled), true) =
-            (catalogue, policies, effects, world, compiled, p.is_empty())
+        let (compiled, base) =
+            rayon::join(|| effects.as_ref().zip(world.as_ref()).and_then(compile), || world.as_ref().map(Base::new));
+        let (Some(catalogue), Some(policies), Some(effects), Some(world), Some(base), Some(compiled), true) =
+            (catalogue, policies, effects, world, base, compiled, p.is_empty())
         else {
             return Err(p);
         };
@@ -93,6 +98,7 @@ impl Knowledge {
             policies,
             effects,
             world,
+            base,
             personas: compiled.personas,
             techniques: compiled.techniques,
             library: compiled.library,
@@ -104,6 +110,14 @@ impl Knowledge {
     /// Scenarios that are attacks.
     pub fn attacks(&self) -> impl Iterator<Item = (ScenarioId, &Scenario)> {
         self.library.scenarios.iter().enumerate().filter(|(_, s)| s.attack).map(|(i, s)| (ScenarioId(i as u16), s))
+    }
+
+    /// An atlas, and the library that knows what is in it.
+    ///
+    /// # Errors
+    /// A world that cannot be built.
+    pub fn build(&self, config: &atlas::Config) -> Result<(Atlas, Library), Problems> {
+        atlas::build::build(config, &self.world, &self.personas, &self.base, &self.library)
     }
 
     /// The atlas that a configuration asks for.

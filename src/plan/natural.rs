@@ -17,6 +17,8 @@ const BEFORE: Span = Span::s(30);
 const SPAN_FILLED: Span = Span::s(30);
 /// Cells that live it at most.
 const CELLS_MAX: u16 = 4;
+/// Of so many records one is written, for its size.
+const WRITTEN: u64 = 8;
 /// Schedules are looked at over a week.
 pub const WEEK: Span = Span::s(7 * 86_400);
 /// A schedule whose lowest rate is below this part of its highest decides by itself when it is busy.
@@ -140,6 +142,7 @@ fn probe(plan: &Plan, from: Time, filled: bool) -> Plan {
         power: if filled { plan.power.clone() } else { None },
         mobile: plan.mobile.clone(),
         start: from,
+        written: WRITTEN,
     }
 }
 

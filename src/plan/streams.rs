@@ -276,6 +276,7 @@ pub(super) fn cell_plan(
         power: None,
         mobile,
         start,
+        written: 1,
     }
 }
 

@@ -53,20 +53,20 @@ struct Hashes {
 }
 
 /// How programs load a row of modules.
-#[derive(Clone, Copy)]
-struct Loaded<'a> {
+#[derive(Clone)]
+struct Loaded {
     /// Also a 32-bit program loads the system's own.
     native: bool,
     /// Its package (index into the data), and the version that programs of other packages find; none for the system's own.
-    package: Option<(usize, &'a str)>,
+    package: Option<(usize, Text)>,
 }
 
 type SetKey = (u16, u16, Text, Option<Text>, u64);
 
 /// Images and modules so far.
 #[derive(Clone)]
-pub(super) struct Images<'a> {
-    data: &'a WorldData,
+pub(super) struct Images {
+    data: Arc<WorldData>,
     /// Operating system (index into the data) and revision for each of the atlas'.
     levels: Vec<(usize, u32)>,
     pub images: Vec<Image>,
@@ -79,13 +79,13 @@ pub(super) struct Images<'a> {
     of_package: BTreeMap<(u16, u16, u16), Vec<(u16, ImageId)>>,
     of_module: HashMap<(usize, bool, Text), ModuleId>,
     /// The same without the way over the version's text: every program loads the same few hundred rows.
-    of_row: Vec<Vec<(&'a str, Option<ModuleId>)>>,
-    loads: Vec<Loaded<'a>>,
+    of_row: Vec<Vec<(Text, Option<ModuleId>)>>,
+    loads: Vec<Loaded>,
     /// Rows of what runs 32-bit programs, in the order they are loaded.
     wow64: Vec<usize>,
     hashes: HashMap<String, Hashes>,
     /// Rows of modules by the package they belong to; the system's own under none.
-    rows: BTreeMap<Option<&'a str>, Vec<usize>>,
+    rows: BTreeMap<Option<Text>, Vec<usize>>,
     share: Share,
 }
 
@@ -116,12 +116,13 @@ pub(super) fn component_revision(os: &OsData, level: u32, name: &str) -> u32 {
         .unwrap_or(level)
 }
 
-impl<'a> Images<'a> {
-    pub(super) fn new(data: &'a WorldData, names: &mut Library) -> Images<'a> {
+impl Images {
+    pub(super) fn new(world: &Arc<WorldData>, names: &mut Library) -> Images {
+        let data = &**world;
         let levels: Vec<(usize, u32)> =
             data.oses.iter().enumerate().flat_map(|(i, o)| o.levels.iter().map(move |l| (i, l.0))).collect();
         let mut images = Images {
-            data,
+            data: world.clone(),
             levels,
             images: vec![],
             modules: vec![],
@@ -144,24 +145,24 @@ impl<'a> Images<'a> {
         for (i, m) in data.modules.iter().enumerate() {
             // a package that is not there has no index either
             let of = |id: &Text| match packages.get(&**id) {
-                Some(k) => (*k, data.packages[*k].versions.first().map_or("", |v| &*v.0)),
-                None => (usize::MAX, ""),
+                Some(k) => (*k, data.packages[*k].versions.first().map_or_else(Text::default, |v| v.0.clone())),
+                None => (usize::MAX, Text::default()),
             };
             images.loads.push(Loaded {
                 native: WOW64.iter().chain(&["ntdll.dll"]).any(|n| m.name.eq_ignore_ascii_case(n)),
                 package: m.package.as_ref().map(of),
             });
-            images.rows.entry(m.package.as_deref()).or_default().push(i);
+            images.rows.entry(m.package.clone()).or_default().push(i);
         }
         for os in 0..images.levels.len() as u16 {
-            let words = os_words(images.os(os));
+            let words = os_words(&data.oses[images.levels[os as usize].0]);
             let mut table = BTreeMap::new();
             for (i, p) in data.packages.iter().enumerate().filter(|(_, p)| p.base && p.only.holds(&words)) {
                 let version = usize::from(!p.versions.is_empty());
                 table.extend(images.package(i, version, os, names));
             }
             images.bases.push(table.into_iter().collect());
-            let modules = images.modules_of(os, None, "");
+            let modules = images.modules_of(os, &None, &Text::default());
             let mut modules: Vec<_> =
                 modules.iter().map(|m| (name_key(images.modules[m.0 as usize].file()), *m)).collect();
             modules.sort_by_key(|m| m.0);
@@ -171,8 +172,8 @@ impl<'a> Images<'a> {
     }
 
     /// Modules of a package, or the system's own, as a servicing level has them, sorted by file name in lower case.
-    fn modules_of(&mut self, os: u16, package: Option<&str>, number: &'a str) -> Vec<ModuleId> {
-        let rows = self.rows.get(&package).cloned().unwrap_or_default();
+    fn modules_of(&mut self, os: u16, package: &Option<Text>, number: &Text) -> Vec<ModuleId> {
+        let rows = self.rows.get(package).cloned().unwrap_or_default();
         let mut list: Vec<(String, ModuleId)> = rows
             .into_iter()
             .filter_map(|i| {
@@ -183,7 +184,7 @@ impl<'a> Images<'a> {
         list.into_iter().map(|(_, id)| id).collect()
     }
 
-    fn os(&self, os: u16) -> &'a OsData {
+    fn os(&self, os: u16) -> &OsData {
         &self.data.oses[self.levels[os as usize].0]
     }
 
@@ -243,16 +244,17 @@ impl<'a> Images<'a> {
         if let Some(list) = self.of_package.get(&key) {
             return list.clone();
         }
-        let package = &self.data.packages[index];
-        let words = os_words(self.os(os));
-        let number = version.checked_sub(1).map_or("", |v| &*package.versions[v].0);
+        let data = self.data.clone();
+        let package = &data.packages[index];
+        let words = os_words(&data.oses[self.levels[os as usize].0]);
+        let number = number_of(package, version);
         let mut list = vec![];
         for program in package.programs.iter().filter(|p| p.only.holds(&words)) {
-            let id = self.image(index, program, number, os, program.x86, None);
+            let id = self.image(package, index, program, &number, os, program.x86, None);
             list.push((names.name(&program.name), id));
             if program.wow64 {
                 let path = wow64_path(&program.path);
-                let id = self.image(index, program, number, os, true, Some(&path));
+                let id = self.image(package, index, program, &number, os, true, Some(&path));
                 list.push((names.name(&format!(r"syswow64\{}", program.name)), id));
             }
         }
@@ -260,8 +262,17 @@ impl<'a> Images<'a> {
         list
     }
 
-    fn image(&mut self, index: usize, g: &Program, number: &'a str, os: u16, x86: bool, path: Option<&str>) -> ImageId {
-        let k = &self.data.packages[index];
+    #[expect(clippy::too_many_arguments, reason = "what an image is told apart by")]
+    fn image(
+        &mut self,
+        k: &Package,
+        index: usize,
+        g: &Program,
+        number: &Text,
+        os: u16,
+        x86: bool,
+        path: Option<&str>,
+    ) -> ImageId {
         let version = self.version(&g.version, os, &g.name, number);
         let h = self.hash(&g.name, &version, x86);
         let path = self.path(path.unwrap_or(&g.path), os, &g.name, number, &version);
@@ -272,8 +283,9 @@ impl<'a> Images<'a> {
         let mut modules = vec![];
         if g.style != Style::Kernel {
             modules.push(self.own_module(k, g, &path, &version, &h, x86));
-            let sets = g.loads.map_or(&[][..], |l| &self.data.loads[l].modules).iter().chain(&k.loads);
-            for row in sets.copied().collect::<Vec<_>>() {
+            let data = self.data.clone();
+            let sets = g.loads.map_or(&[][..], |l| &data.loads[l].modules).iter().chain(&k.loads);
+            for row in sets.copied() {
                 modules.extend(self.module(row, os, x86, index, number));
                 if x86 && modules.len() == 2 {
                     for row in self.wow64.clone() {
@@ -334,25 +346,27 @@ impl<'a> Images<'a> {
     }
 
     /// A module as a program of a package loads it: `ntdll.dll` of a 32-bit program is the system's own first.
-    fn module(&mut self, row: usize, os: u16, x86: bool, package: usize, number: &'a str) -> Option<ModuleId> {
-        let Loaded { native, package: of } = self.loads[row];
-        let number = of.filter(|of| of.0 != package).map_or(number, |of| of.1);
-        self.module_at(row, os, x86 && !native && of.is_none(), number)
+    fn module(&mut self, row: usize, os: u16, x86: bool, package: usize, number: &Text) -> Option<ModuleId> {
+        let Loaded { native, package: of } = self.loads[row].clone();
+        let x86 = x86 && !native && of.is_none();
+        let own = of.filter(|of| of.0 != package);
+        self.module_at(row, os, x86, own.as_ref().map_or(number, |of| &of.1))
     }
 
-    fn module_at(&mut self, row: usize, os: u16, x86: bool, number: &'a str) -> Option<ModuleId> {
+    fn module_at(&mut self, row: usize, os: u16, x86: bool, number: &Text) -> Option<ModuleId> {
         let place = (row * self.levels.len() + os as usize) * 2 + usize::from(x86);
-        if let Some((_, id)) = self.of_row[place].iter().find(|(n, _)| *n == number) {
+        if let Some((_, id)) = self.of_row[place].iter().find(|(n, _)| n == number) {
             return *id;
         }
         let id = self.new_module(row, os, x86, number);
-        self.of_row[place].push((number, id));
+        self.of_row[place].push((number.clone(), id));
         id
     }
 
     fn new_module(&mut self, row: usize, os: u16, x86: bool, number: &str) -> Option<ModuleId> {
-        let m = &self.data.modules[row];
-        let data = self.os(os);
+        let world = self.data.clone();
+        let m = &world.modules[row];
+        let data = &world.oses[self.levels[os as usize].0];
         if !m.only.holds(&os_words(data)) {
             return None;
         }
@@ -400,11 +414,12 @@ impl<'a> Images<'a> {
         if let Some(i) = self.hosts.get(&key) {
             return i.clone();
         }
-        let role = &self.data.roles[draft.role as usize];
-        let mut words = os_words(self.os(draft.os));
+        let data = self.data.clone();
+        let role = &data.roles[draft.role as usize];
+        let mut words = os_words(&data.oses[self.levels[draft.os as usize].0]);
         words.extend(role.tags.iter().map(|t| &**t).chain([&*role.id, &*draft.maker]));
         let mut chosen: Vec<(u16, u16)> = vec![];
-        for (i, k) in self.data.packages.iter().enumerate().filter(|(_, k)| !k.base) {
+        for (i, k) in data.packages.iter().enumerate().filter(|(_, k)| !k.base) {
             // a persona decides on its own machines only
             let named = |p: &Text| k.personas.iter().any(|n| n.as_str() == Some(p));
             let whose = k.personas.is_empty() || persona.is_none_or(named);
@@ -421,9 +436,8 @@ impl<'a> Images<'a> {
             chosen.push((i as u16, version));
         }
         let packages: Arc<[u16]> = chosen.iter().map(|c| c.0).collect();
-        let sysmon = chosen.iter().find(|c| &*self.data.packages[c.0 as usize].id == "sysmon");
-        let sysmon =
-            sysmon.and_then(|c| Some(self.data.packages[c.0 as usize].versions.get(c.1 as usize - 1)?.0.clone()));
+        let sysmon = chosen.iter().find(|c| &*data.packages[c.0 as usize].id == "sysmon");
+        let sysmon = sysmon.and_then(|c| Some(data.packages[c.0 as usize].versions.get(c.1 as usize - 1)?.0.clone()));
         let set = match self.content.get(&(draft.os, chosen.clone())) {
             Some(set) => *set,
             None => {
@@ -431,9 +445,9 @@ impl<'a> Images<'a> {
                 let mut modules = vec![];
                 for (k, v) in &chosen {
                     extra.extend(self.package(*k as usize, *v as usize, draft.os, names));
-                    let package = &self.data.packages[*k as usize];
-                    let number = v.checked_sub(1).map_or("", |v| &*package.versions[v as usize].0);
-                    modules.extend(self.modules_of(draft.os, Some(&package.id), number));
+                    let package = &data.packages[*k as usize];
+                    let number = number_of(package, *v as usize);
+                    modules.extend(self.modules_of(draft.os, &Some(package.id.clone()), &number));
                 }
                 self.sets.push(Software { base: draft.os, extra: extra.into_iter().collect(), modules });
                 let set = self.sets.len() as u16 - 1;
@@ -454,10 +468,25 @@ impl<'a> Images<'a> {
         pick(&mut Rng::of(seed, purpose(group), purpose("one of")), &all).is_some_and(|id| **id == package.id)
     }
 
+    /// The same under other numbers of the programs' names.
+    pub(super) fn renamed(mut self, to: &[u16]) -> Images {
+        for (name, _) in self.bases.iter_mut().chain(self.of_package.values_mut()).flatten() {
+            *name = to[*name as usize];
+        }
+        // these are looked up by name
+        self.bases.iter_mut().for_each(|b| b.sort_unstable_by_key(|x| x.0));
+        self
+    }
+
     /// Operating system of the data and revision of one of the atlas'.
-    pub(super) fn level(&self, os: usize) -> (&'a OsData, u32) {
+    pub(super) fn level(&self, os: usize) -> (&OsData, u32) {
         (&self.data.oses[self.levels[os].0], self.levels[os].1)
     }
+}
+
+/// A version of a package by its number (0: none, else one more than its index).
+fn number_of(package: &Package, version: usize) -> Text {
+    version.checked_sub(1).map_or_else(Text::default, |v| package.versions[v].0.clone())
 }
 
 /// Where the 32-bit copy of a program or module stands.

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::*;
 use crate::yaml;
@@ -51,9 +52,10 @@ fn personas() -> Vec<Persona> {
 
 fn world(seed: u64, hosts: usize) -> (Atlas, Library) {
     let data = data();
-    let base = Base::new(&data, &Library::default());
+    let data = Arc::new(data);
+    let base = Base::new(&data);
     let config = Config { seed, hosts, ..Config::default() };
-    build(&config, &data, &personas(), || &base).unwrap_or_else(|e| panic!("{e}"))
+    build(&config, &data, &personas(), &base, &Library::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -176,8 +178,10 @@ fn every_sketch_of_the_reference_loads() {
     }
     assert!(count >= 10, "{count} sketches");
     let data = WorldData::load(&all).unwrap_or_else(|e| panic!("{e}"));
-    let base = Base::new(&data, &Library::default());
-    let (atlas, mut names) = build(&Config { hosts: 80, ..Config::default() }, &data, &personas(), || &base).unwrap();
+    let data = Arc::new(data);
+    let base = Base::new(&data);
+    let (atlas, mut names) =
+        build(&Config { hosts: 80, ..Config::default() }, &data, &personas(), &base, &Library::default()).unwrap();
     let acmed = names.name("acmed.exe");
     let with: Vec<usize> = (0..80).filter(|h| atlas.program(HostId(*h as u32), acmed).is_some()).collect();
     assert!(!with.is_empty(), "nobody has the package of the first sketch");

@@ -8,7 +8,7 @@ use crate::world::program::Library;
 use super::images::{Images, component_revision};
 
 /// Call traces of every kind for each operating system of the atlas.
-pub(super) fn traces(data: &WorldData, oses: usize, images: &Images<'_>, names: &mut Library) -> Vec<Traces> {
+pub(super) fn traces(data: &WorldData, oses: usize, images: &Images, names: &mut Library) -> Vec<Traces> {
     let mut out: Vec<Traces> = vec![];
     for (kind, chains) in data.traces.iter().flat_map(|t| &t.kinds) {
         let by_os = (0..oses).map(|os| chains.iter().flat_map(|c| texts(c, os, images)).collect()).collect();
@@ -24,7 +24,7 @@ pub(super) fn traces(data: &WorldData, oses: usize, images: &Images<'_>, names: 
 const FRAMES_MAX: usize = 24;
 
 /// The texts of a chain: with its optional frames and without them.
-fn texts(chain: &[Frame], os: usize, images: &Images<'_>) -> Vec<Text> {
+fn texts(chain: &[Frame], os: usize, images: &Images) -> Vec<Text> {
     let print = |with: bool| -> Text {
         let frames = chain.iter().filter(|f| with || !f.optional).take(FRAMES_MAX).map(|f| frame(f, os, images));
         frames.collect::<Vec<_>>().join("|").into()
@@ -33,7 +33,7 @@ fn texts(chain: &[Frame], os: usize, images: &Images<'_>) -> Vec<Text> {
 }
 
 /// `C:\Windows\SYSTEM32\ntdll.dll+9d4c4`: a place moves a little with each version of its module.
-fn frame(f: &Frame, os: usize, images: &Images<'_>) -> String {
+fn frame(f: &Frame, os: usize, images: &Images) -> String {
     if &*f.path == "UNKNOWN" {
         let at = Rng::new(mix(purpose("unknown frame"), os as u64)).range(0x200_0000_0000, 0x2FF_FFFF_FFFF);
         return format!("UNKNOWN({:016X})", at & !0xF);
