@@ -16,7 +16,8 @@ pub const fn mix(a: u64, b: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A purpose named in code, hashed at compile time: `purpose("host.name")`.
+/// A purpose named in code, hashed at compile time where it is a literal: `purpose("host.name")`.
+#[inline(always)]
 pub const fn purpose(name: &str) -> u64 {
     let b = name.as_bytes();
     let (mut h, mut i) = (0xcbf2_9ce4_8422_2325u64, 0);

@@ -285,6 +285,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
     }
     // a bit for each pid (a multiple of four) that a living process has
     let mut taken = [0u64; 128];
+    let images = shared.habits.images(a);
     let holds = |taken: &[u64; 128], pid: u32| taken[pid as usize / 256 % 128] >> (pid / 4 % 64) & 1 == 1;
     for (i, b) in boot.processes.iter().enumerate() {
         let session = match b.session {
@@ -319,11 +320,9 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             _ => h.new_pid_beside(|_, pid| holds(&taken, pid)),
         };
         let pid = if holds(&taken, pid) { h.new_pid_beside(|_, pid| holds(&taken, pid)) } else { pid };
-        let image = atlas.program(id, b.program).map_or(u32::MAX >> 1, |i| i.0);
-        let path = match image {
-            x if x < atlas.images.len() as u32 && atlas.images[x as usize].path.contains("{profile}") => {
-                texts.keep_once(&atlas.path_of(&atlas.images[x as usize], account))
-            }
+        let image = images[i];
+        let path = match image.map(|x| atlas.image(x)) {
+            Some(x) if x.path.starts_with("{profile}") => texts.keep_once(&atlas.path_of(x, account)),
             _ => TextId::EMPTY,
         };
         let terminal = match b.session {
@@ -332,13 +331,13 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         };
         let snap = Snap {
             pid,
-            image,
+            image: image.map_or(u32::MAX >> 1, |i| i.0),
             start,
             key: (h.boot_id as u64) << 48 | h.sequence,
             command_line: shared
                 .habits
                 .line(a.boot, i as u16)
-                .unwrap_or_else(|| texts.keep_once(&atlas.boot_command_line(id, b, account))),
+                .unwrap_or_else(|| texts.keep_once(&atlas.boot_command_line(b, image, account))),
             directory: TextId::fixed(0),
             path,
             account,
@@ -359,7 +358,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             alive: !b.exits
                 // the screen that asks for a password is there when it asks
                 && (b.program != shared.habits.logonui || h.owner.is_none() || h.locked)
-                && image < atlas.images.len() as u32
+                && image.is_some()
                 && (b.session != BootSession::Owner || h.owner.is_some()),
         };
         if p.alive {

@@ -155,7 +155,7 @@ impl State {
             BootSession::Console(AccountId::UMFD_1) => self.own_session(host, AccountId::umfd(desk.terminal))?,
             BootSession::Service(account) | BootSession::Console(account) => self.own_session(host, account)?,
         };
-        let line = shared.atlas.boot_command_line(id, b, session.0);
+        let line = shared.atlas.boot_command_line(b, shared.atlas.program(id, b.program), session.0);
         let terminal = (!matches!(b.session, BootSession::Service(_))).then_some(desk.terminal);
         let start = Start { terminal, ..Start::of_boot(b, &line, parent, session, desk.tag) };
         Some(self.spawn(host, &start))

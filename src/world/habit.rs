@@ -1,13 +1,13 @@
 //! What people and machines do by themselves: habits, and the background of running programs that fill is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::activity::Kind;
 use crate::rng::{Rng, purpose};
 use crate::time::{Span, Time};
-use crate::world::atlas::{AccountId, Atlas, HostId, ModuleId};
+use crate::world::atlas::{AccountId, Atlas, HostId, ImageId, ModuleId};
 use crate::world::host::{Regs, SYSTEM_LUID, Snap};
 use crate::world::instance::{Bound, Inst, InstId};
 use crate::world::program::{Holder, Library, Op, Rhythm, ScenarioId, ScriptId, Who};
@@ -20,6 +20,8 @@ pub struct Index {
     names: BTreeMap<Box<str>, u16>,
     by_ip: BTreeMap<Ipv4Addr, HostId>,
     by_name: BTreeMap<Box<str>, HostId>,
+    /// Images of the processes of a boot, by software and boot image.
+    images: HashMap<(u16, u16), Box<[Option<ImageId>]>>,
     /// For each boot image: slot of the process that hosts a service.
     services: Vec<BTreeMap<u16, u16>>,
     servers: BTreeMap<(u16, bool), Who>,
@@ -183,6 +185,11 @@ impl Index {
             .map(|n| x.name(n))
             .collect();
         x.boots(atlas);
+        for (i, h) in atlas.hosts.iter().enumerate() {
+            let of = |p: &crate::world::atlas::BootProcess| atlas.program(HostId(i as u32), p.program);
+            let all = || atlas.boots[h.boot as usize].processes.iter().map(of).collect();
+            x.images.entry((h.software, h.boot)).or_insert_with(all);
+        }
         x.generic_trace = x.name("generic");
         let create = x.name("create_process");
         x.create_trace = atlas.traces.iter().any(|t| t.name == create).then_some(create);
@@ -252,6 +259,11 @@ impl Index {
     /// Slots of a boot image in the order they start.
     pub fn order(&self, boot: u16, session: bool) -> &[u16] {
         &self.orders[boot as usize][usize::from(session)]
+    }
+
+    /// The image of each process of a host's boot, where it has one.
+    pub fn images(&self, host: &crate::world::atlas::Host) -> &[Option<ImageId>] {
+        &self.images[&(host.software, host.boot)]
     }
 
     /// Slots in which a boot image has a program.
@@ -452,8 +464,12 @@ impl State {
         let b = &shared.library.background[entry as usize];
         let slot = match b.by {
             Who::Image(program) => {
-                let n = self.slots_of(host, program).count().max(1);
-                self.slots_of(host, program).nth((seed >> 20) as usize % n)
+                let mut slots = std::mem::take(&mut self.spare.slots);
+                slots.clear();
+                slots.extend(self.slots_of(host, program));
+                let slot = slots.get((seed >> 20) as usize % slots.len().max(1)).copied();
+                self.spare.slots = slots;
+                slot
             }
             Who::Service(s) => self.service_slot(host, s),
             Who::Shell => self.shell_slot(host),

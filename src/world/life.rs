@@ -418,7 +418,8 @@ impl State {
         let atlas = &shared.atlas;
         let b = &atlas.boots[atlas.host(id).boot as usize].processes[slot as usize];
         let h = &self.hosts[host as usize];
-        if h.procs[slot as usize].alive || atlas.program(id, b.program).is_none() {
+        let image = atlas.program(id, b.program);
+        if h.procs[slot as usize].alive || image.is_none() {
             return None;
         }
         let session = self.boot_session(host, b.session)?;
@@ -426,7 +427,7 @@ impl State {
         if slot != 0 && self.proc(parent).is_none() {
             return None;
         }
-        let line = atlas.boot_command_line(id, b, session.0);
+        let line = atlas.boot_command_line(b, image, session.0);
         let start = super::proc::Start::of_boot(b, &line, parent, session, tag);
         let terminal = u8::from(!matches!(b.session, crate::world::atlas::BootSession::Service(_)));
         Some(self.spawn_in(host, &start, Some((slot, terminal))))

@@ -108,6 +108,8 @@ pub struct Spare {
     pub frames: Vec<Vec<Frame>>,
     /// Texts being put together.
     pub texts: Vec<String>,
+    /// Processes to choose from.
+    pub slots: Vec<u16>,
 }
 
 /// Truth of a fact: which step of which instance, in which role.

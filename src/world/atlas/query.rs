@@ -78,7 +78,14 @@ impl Atlas {
     pub fn system_module(&self, os: u16, name: &str) -> Option<ModuleId> {
         let list = self.system_modules.get(os as usize)?;
         let key = name_key(name);
-        let from = list.partition_point(|m| m.0 < key);
+        // keys are spread evenly: where one should be is never far from where it is
+        let mut from = (key as usize * list.len()) >> 32;
+        while from > 0 && list[from - 1].0 >= key {
+            from -= 1;
+        }
+        while list.get(from).is_some_and(|m| m.0 < key) {
+            from += 1;
+        }
         list[from..].iter().take_while(|m| m.0 == key).map(|m| m.1).find(|id| self.is_named(*id, name))
     }
     /// Every image a host has: a program of a package goes before the system's of the same name.
@@ -103,17 +110,22 @@ impl Atlas {
             None => Cow::Borrowed(&image.path),
         }
     }
-    /// The command line of a boot process on a host: the image's path and the profile filled in.
-    pub fn boot_command_line<'a>(&'a self, host: HostId, process: &'a BootProcess, account: AccountId) -> Cow<'a, str> {
+    /// The command line of a boot process with its image on a host: the image's path and the profile filled in.
+    pub fn boot_command_line<'a>(
+        &'a self,
+        process: &'a BootProcess,
+        image: Option<ImageId>,
+        account: AccountId,
+    ) -> Cow<'a, str> {
         if !process.command_line.contains('{') {
             return Cow::Borrowed(&process.command_line);
         }
-        let path = match self.program(host, process.program) {
-            Some(i) => self.path_of(self.image(i), account),
-            None => Cow::Borrowed(""),
-        };
+        let path = image.map_or(Cow::Borrowed(""), |i| self.path_of(self.image(i), account));
         let text = process.command_line.replace("{image}", &path);
-        Cow::Owned(text.replace("{profile}", &self.account(account).profile))
+        Cow::Owned(match text.contains('{') {
+            true => text.replace("{profile}", &self.account(account).profile),
+            false => text,
+        })
     }
     /// Index of a role.
     pub fn role(&self, name: &str) -> Option<u16> {
