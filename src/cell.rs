@@ -258,7 +258,7 @@ impl Cell {
             self.planned[*s] -= 1;
             let (made, size) = self.sizes[*s];
             let mut bytes = size.checked_div(made).unwrap_or(0);
-            let written = record.n % plan.written == 0;
+            let written = record.n.is_multiple_of(plan.written);
             for (d, delivery) in stream.deliveries.iter().enumerate().filter(|_| written) {
                 let view = FactView::new(
                     &self.state,

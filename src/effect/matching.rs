@@ -26,15 +26,21 @@ impl Args {
 
 /// True when all of a text matches a pattern in which `*` stands for anything; upper and lower case alike.
 pub fn glob(pattern: &str, text: &str) -> bool {
+    if pattern.is_ascii() && text.is_ascii() {
+        return whole(pattern.as_bytes(), text.as_bytes(), &b'*', |p, t| p.eq_ignore_ascii_case(t));
+    }
     let lower = |s: &str| s.chars().flat_map(char::to_lowercase).collect::<Vec<char>>();
-    let (p, t) = (lower(pattern), lower(text));
+    whole(&lower(pattern), &lower(text), &'*', |p, t| p == t)
+}
+
+fn whole<T: PartialEq>(p: &[T], t: &[T], any: &T, same: impl Fn(&T, &T) -> bool) -> bool {
     let (mut i, mut j, mut star, mut mark) = (0, 0, None, 0);
     while j < t.len() {
-        if i < p.len() && p[i] == '*' {
+        if i < p.len() && p[i] == *any {
             star = Some(i);
             mark = j;
             i += 1;
-        } else if i < p.len() && p[i] == t[j] {
+        } else if i < p.len() && same(&p[i], &t[j]) {
             i += 1;
             j += 1;
         } else if let Some(s) = star {
@@ -45,7 +51,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
             return false;
         }
     }
-    p[i..].iter().all(|c| *c == '*')
+    p[i..].iter().all(|c| c == any)
 }
 
 /// One argument as its style reads it.
@@ -188,7 +194,6 @@ fn argv_join(args: &[String]) -> String {
 
 /// What an effect takes from arguments, when it matches them.
 pub fn captures(e: &Effect, args: &Args) -> Option<BTreeMap<String, String>> {
-    let (mut got, plain) = read(e, args);
     let there = |pattern: &String| {
         let want = norm(e.style, pattern);
         args.argv.iter().enumerate().any(|(i, a)| {
@@ -199,23 +204,29 @@ pub fn captures(e: &Effect, args: &Args) -> Option<BTreeMap<String, String>> {
                 }
         })
     };
+    // most effects are refused by what stands there, before anything is taken
+    let may = e.wants.iter().all(|w| match w {
+        Want::Has(list) => list.iter().all(there),
+        Want::Any(list) => list.iter().any(there),
+        Want::None(list) => !list.iter().any(there),
+        Want::Empty => args.argv.is_empty(),
+        Want::Position(..) | Want::Regex(_) => true,
+    });
+    if !may {
+        return None;
+    }
+    let (mut got, plain) = read(e, args);
     for w in &e.wants {
-        let holds = match w {
-            Want::Has(list) => list.iter().all(there),
-            Want::Any(list) => list.iter().any(there),
-            Want::None(list) => !list.iter().any(there),
-            Want::Position(at, list) => plain.get(at - 1).is_some_and(|a| list.iter().any(|w| glob(w, a))),
-            Want::Empty => args.argv.is_empty(),
-            Want::Regex(re) => match re.captures(&args.line) {
-                Some(found) => {
-                    got.extend(found.into_iter().map(|(n, t)| (n.to_owned(), t.trim_matches('"').to_owned())));
-                    true
-                }
-                None => false,
-            },
-        };
-        if !holds {
-            return None;
+        match w {
+            Want::Position(at, list) => {
+                let here = plain.get(at - 1)?;
+                list.iter().find(|w| glob(w, here))?;
+            }
+            Want::Regex(re) => {
+                let found = re.captures(&args.line)?;
+                got.extend(found.into_iter().map(|(n, t)| (n.to_owned(), t.trim_matches('"').to_owned())));
+            }
+            Want::Has(_) | Want::Any(_) | Want::None(_) | Want::Empty => {}
         }
     }
     // what only a running PowerShell would know is not there

@@ -90,8 +90,10 @@ pub(super) struct Images {
 }
 
 fn upper_hex(bytes: &[u8]) -> Text {
-    let digit = |n: u8| char::from(b"0123456789ABCDEF"[n as usize]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect::<String>().into()
+    let digit = |n: u8| b"0123456789ABCDEF"[n as usize];
+    let mut text = Vec::with_capacity(bytes.len() * 2);
+    bytes.iter().for_each(|b| text.extend([digit(b >> 4), digit(b & 15)]));
+    String::from_utf8(text).expect("digits").into()
 }
 
 /// Words that are true of an operating system.
@@ -194,12 +196,17 @@ impl Images {
             return template.into();
         }
         let data = self.os(os);
-        let mut out = template.replace("{version}", package).replace("{net}", &data.net);
-        if out.contains("{revision}") {
-            let revision = component_revision(data, self.levels[os as usize].1, name);
-            out = out.replace("{revision}", &revision.to_string());
-        }
-        out.replace("{binaries}", &data.binaries.to_string()).into()
+        let mut out = template.to_owned();
+        let mut put = |slot: &str, text: &dyn Fn() -> String| {
+            if out.contains(slot) {
+                out = out.replace(slot, &text());
+            }
+        };
+        put("{version}", &|| package.to_owned());
+        put("{net}", &|| data.net.to_string());
+        put("{revision}", &|| component_revision(data, self.levels[os as usize].1, name).to_string());
+        put("{binaries}", &|| data.binaries.to_string());
+        out.into()
     }
 
     /// Path by its template; `{ni}` and `{sxs}` are directories named by digests.
