@@ -146,3 +146,21 @@ fn nothing_is_left_undone() {
         }
     }
 }
+
+#[test]
+fn every_mutant_applies() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut patches = vec![];
+    files(&root.join("tests/mutants"), &mut patches);
+    patches.retain(|p| p.extension().is_some_and(|e| e == "patch"));
+    assert!(patches.len() >= 4, "{patches:?}");
+    if !root.join(".git").exists() {
+        return;
+    }
+    let applies = |p: &&PathBuf| {
+        let git = std::process::Command::new("git").args(["apply", "--check"]).arg(p).current_dir(root).output();
+        git.is_ok_and(|o| o.status.success())
+    };
+    let stale: Vec<_> = patches.iter().filter(|p| !applies(p)).collect();
+    assert!(stale.is_empty(), "they no longer change what they are about: {stale:?}");
+}

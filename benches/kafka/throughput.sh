@@ -39,6 +39,7 @@ num.partitions=$partitions
 log.retention.bytes=268435456
 log.segment.bytes=134217728
 log.retention.check.interval.ms=5000
+log.segment.delete.delay.ms=1000
 P
 java -cp "$jars/*" kafka.tools.StorageTool format --standalone -t AAAAAAAAAAAAAAAAAAAAAQ -c "$work/server.properties" >/dev/null
 java -Xmx1g -Xms1g -cp "$jars/*" kafka.Kafka "$work/server.properties" >"$work/log" 2>&1 &
