@@ -215,10 +215,15 @@ impl Driver {
                 this.spare.give(shared);
                 anyhow::Ok(())
             };
+            // a sink may keep what is gathered for long: no more room than it takes
+            let sizes = engine.batches(same[0].stream, same[0].delivery).map(|b| b.bytes.len());
+            let room: usize = sizes.filter(|n| *n < WHOLE_BYTES).sum();
             let mut gathered: Option<Arc<Batch>> = None;
             for own in engine.batches_mut(same[0].stream, same[0].delivery) {
                 if own.bytes.len() < WHOLE_BYTES {
-                    append(sole(gathered.get_or_insert_with(|| self.spare.take())), own);
+                    let batch = sole(gathered.get_or_insert_with(|| self.spare.take()));
+                    batch.bytes.reserve_exact(room.saturating_sub(batch.bytes.len()));
+                    append(batch, own);
                     continue;
                 }
                 if let Some(b) = gathered.take() {
