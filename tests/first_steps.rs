@@ -126,6 +126,25 @@ fn a_run_with_defaults_is_read_steered_and_ended() {
 }
 
 #[test]
+fn what_happens_is_told_on_standard_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = skirmish(dir.path(), &["run"]).env("SKIRMISH_LOG", "skirmish=loud").output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error: SKIRMISH_LOG: `skirmish=loud`: "), "{said}");
+
+    let mut d = Daemon::start(dir.path(), &["--set", "world.hosts=40"]);
+    d.told(&["pause"]);
+    d.told(&["resume"]);
+    d.wait_for("the commands", |d| d.text().contains("\"resume\""));
+    let line = |text: &str| text.lines().find(|l| l.contains("\"pause\"")).map(str::to_owned);
+    let line = line(&d.text()).unwrap();
+    assert!(line.contains(" INFO command: ") && line.contains("logical_time=20"), "{line}");
+    let (code, text) = d.stop();
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
 #[cfg(feature = "kafka")]
 fn run_with_a_broker_alone_fills_topics_that_kafkas_own_consumer_reads() {
     let Some(b) = kafka::shared() else { return };

@@ -125,6 +125,8 @@ pub fn batch(from: u64, to: u64, size: usize, hosts: u64) -> Arc<Batch> {
             ..Message::default()
         });
     }
+    // as the driver makes them: no more room than it takes
+    b.bytes.shrink_to_fit();
     Arc::new(b)
 }
 

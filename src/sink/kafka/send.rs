@@ -13,7 +13,7 @@ use super::errors::{Class, classify};
 use super::options::{DeliveryOptions, KafkaOptions, Timestamp};
 use super::produce::{self, Outgoing};
 use crate::account::Outcome;
-use crate::batch::MessageRef;
+use crate::batch::{Batch, MessageRef};
 use crate::sink::{Drained, Headers, Offer, Task};
 
 /// Longest wait between two looks at a full queue; a report ends it earlier.
@@ -113,7 +113,12 @@ impl Sender {
         Ok(())
     }
 
-    fn offer(&mut self, offer: Offer) {
+    fn offer(&mut self, mut offer: Offer) {
+        // a batch is kept until the brokers have answered, and what it has room for beyond its bytes would be kept with it
+        let bytes = &offer.batch.bytes;
+        if bytes.capacity() > bytes.len() + bytes.len() / 2 {
+            offer.batch = Arc::new(Batch::clone(&offer.batch));
+        }
         let (batch, delivery) = (offer.batch.clone(), offer.delivery);
         let place = self.tally.keep(offer);
         for (m, message) in batch.iter().zip(0..) {
