@@ -38,8 +38,8 @@ flush: 60s
 sinks:
   main: {{kafka: {{brokers: '{broker.server}', create_topics: {{partitions: 6, replication: 1}}}}, on_slow: {mode}, queue: {queue}}}
 streams:
-  sysmon: {{source: windows.sysmon, rate: {RATE * 7 // 10}/s, to: [{{sink: main, topic: {mode}.sysmon, encoding: winlogbeat}}]}}
-  security: {{source: windows.security, rate: {RATE * 3 // 10}/s, to: [{{sink: main, topic: {mode}.security, encoding: winlogbeat}}]}}
+  sysmon: {{source: windows.sysmon, rate: {RATE * 8 // 10}/s, to: [{{sink: main, topic: {mode}.sysmon, encoding: winlogbeat}}]}}
+  security: {{source: windows.security, rate: {RATE * 2 // 10}/s, to: [{{sink: main, topic: {mode}.security, encoding: winlogbeat}}]}}
 truth: {{headers: id}}
 """
 

@@ -62,8 +62,8 @@ pub(super) struct Spare {
 }
 
 impl Spare {
-    /// Most bytes that are kept, in use or not: what the queues of busy sinks hold.
-    const BYTES_MAX: usize = 48 << 20;
+    /// Most bytes that are kept, in use or not. What an outage piles up beyond them is let go when it is over.
+    const BYTES_MAX: usize = 8 << 20;
 
     /// An empty batch that nobody else has.
     fn take(&mut self) -> Arc<Batch> {
