@@ -100,6 +100,8 @@ pub fn release(n: u64) -> Time {
 pub fn batch(from: u64, to: u64, size: usize, hosts: u64) -> Arc<Batch> {
     use std::io::Write;
     let mut b = Batch::default();
+    // as the driver makes them: no more room than they take
+    b.bytes.reserve_exact((to - from) as usize * size);
     for n in from..to {
         let start = b.bytes.len();
         write!(b.bytes, "{n}:").expect("memory");
@@ -125,8 +127,6 @@ pub fn batch(from: u64, to: u64, size: usize, hosts: u64) -> Arc<Batch> {
             ..Message::default()
         });
     }
-    // as the driver makes them: no more room than it takes
-    b.bytes.shrink_to_fit();
     Arc::new(b)
 }
 
