@@ -120,13 +120,13 @@ impl Sink for Kafka {
     /// Reaches the brokers, sees to the topics, and keeps batches below what the topics take: librdkafka would lose
     /// the small messages of a batch that is too large as a whole.
     fn open(&mut self) -> Result<(), String> {
-        let batch_bytes = self.options.batch_bytes;
         let named = |e: Error| format!("kafka {}: {}: {e}", self.options.brokers.join(","), e.class.name());
         let config = self.options.client_config(QUEUE_BYTES_MAX).map_err(named)?;
-        if let Some(max) = topics::ensure(&config, &self.options, &self.deliveries).map_err(named)? {
-            self.options.batch_bytes = batch_bytes.min(max);
-        }
-        if self.options.batch_bytes != batch_bytes {
+        if let Some(max) = topics::ensure(&config, &self.options, &self.deliveries).map_err(named)?
+            && max < self.options.batch_bytes
+        {
+            self.options.batch_bytes = max;
+            // it was made for larger ones
             self.client = None;
         }
         Ok(())

@@ -24,7 +24,6 @@ use share::Share;
 
 /// What is the same in all worlds of some data: the programs and modules of its operating systems, and the names of the
 /// programs.
-#[derive(Clone)]
 pub struct Base {
     images: images::Images,
     names: Library,

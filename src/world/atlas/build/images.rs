@@ -257,11 +257,11 @@ impl Images {
         let number = number_of(package, version);
         let mut list = vec![];
         for program in package.programs.iter().filter(|p| p.only.holds(&words)) {
-            let id = self.image(package, index, program, &number, os, program.x86, None);
+            let id = self.image(index, program, &number, os, program.x86, None);
             list.push((names.name(&program.name), id));
             if program.wow64 {
                 let path = wow64_path(&program.path);
-                let id = self.image(package, index, program, &number, os, true, Some(&path));
+                let id = self.image(index, program, &number, os, true, Some(&path));
                 list.push((names.name(&format!(r"syswow64\{}", program.name)), id));
             }
         }
@@ -269,17 +269,9 @@ impl Images {
         list
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what an image is told apart by")]
-    fn image(
-        &mut self,
-        k: &Package,
-        index: usize,
-        g: &Program,
-        number: &Text,
-        os: u16,
-        x86: bool,
-        path: Option<&str>,
-    ) -> ImageId {
+    fn image(&mut self, index: usize, g: &Program, number: &Text, os: u16, x86: bool, path: Option<&str>) -> ImageId {
+        let data = self.data.clone();
+        let k = &data.packages[index];
         let version = self.version(&g.version, os, &g.name, number);
         let h = self.hash(&g.name, &version, x86);
         let path = self.path(path.unwrap_or(&g.path), os, &g.name, number, &version);
@@ -290,7 +282,6 @@ impl Images {
         let mut modules = vec![];
         if g.style != Style::Kernel {
             modules.push(self.own_module(k, g, &path, &version, &h, x86));
-            let data = self.data.clone();
             let sets = g.loads.map_or(&[][..], |l| &data.loads[l].modules).iter().chain(&k.loads);
             for row in sets.copied() {
                 modules.extend(self.module(row, os, x86, index, number));
