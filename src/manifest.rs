@@ -18,6 +18,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
+use crate::world::host::Luid;
 
 /// Version of the files' layout.
 const LAYOUT: u32 = 1;
@@ -29,7 +30,7 @@ const RESERVE_MINUTES: u64 = 10;
 /// many minutes in a second, and each writing waits for the disk.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// What a logon id may grow between two writings.
-const RESERVE_LOGONS: u64 = 0x10_0000;
+const RESERVE_LOGONS: Luid = 0x10_0000;
 
 /// Who runs, with what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ pub struct Host {
     /// Its boot.
     pub boot_id: u16,
     /// Its last logon id.
-    pub logon_id: u64,
+    pub logon_id: Luid,
     /// Its channels.
     pub channels: BTreeMap<String, Channel>,
 }
@@ -97,7 +98,7 @@ pub struct Begin {
     /// The least boot id that was never used.
     pub boot_id: u16,
     /// The least logon id that was never used.
-    pub logon_id: u64,
+    pub logon_id: Luid,
     /// The least record number per channel that was never used.
     pub records: BTreeMap<String, u64>,
 }
@@ -137,7 +138,7 @@ impl Saved {
         dir.join(format!("manifest-{run}.json"))
     }
     /// The least boot and logon ids that were never used: host, boot id, logon id.
-    pub fn ids(&self) -> Vec<(String, u16, u64)> {
+    pub fn ids(&self) -> Vec<(String, u16, Luid)> {
         let of = |name: &String| self.begin(name).unwrap_or_default();
         self.hosts.keys().map(|name| (name.clone(), of(name).boot_id, of(name).logon_id)).collect()
     }
@@ -168,7 +169,7 @@ pub struct Manifest {
     channels: Vec<String>,
     /// By host and channel.
     entries: Vec<Entry>,
-    ids: Vec<(u16, u64)>,
+    ids: Vec<(u16, Luid)>,
     minute: i64,
     /// Entries with records in this minute.
     touched: Vec<usize>,
@@ -302,7 +303,7 @@ impl Manifest {
         if self.short { self.save(false) } else { Ok(()) }
     }
     /// A host's boot and last logon id, whenever it boots and now and then.
-    pub fn host(&mut self, host: usize, boot_id: u16, logon_id: u64) {
+    pub fn host(&mut self, host: usize, boot_id: u16, logon_id: Luid) {
         self.booted |= self.ids[host].0 != boot_id;
         self.ids[host] = (boot_id, logon_id);
     }

@@ -25,6 +25,7 @@ use crate::schedule::Schedule;
 use crate::sink::{DeliveryInfo, SinkSpec};
 use crate::time::{Span, Time};
 use crate::world::atlas;
+use crate::world::host::Luid;
 use crate::world::instance::{Casting, Choices};
 use crate::world::state::Shared;
 use crate::yaml::{Problems, suggest};
@@ -80,7 +81,7 @@ pub struct Extra {
     /// First record numbers by host name and channel, from an earlier run.
     pub numbers: Vec<(String, String, u64)>,
     /// Least boot id and logon id by host name, from an earlier run.
-    pub ids: Vec<(String, u16, u64)>,
+    pub ids: Vec<(String, u16, Luid)>,
     /// Members of roles of the command's scenarios.
     pub cast: Vec<(Box<str>, Box<str>)>,
     /// Truth lines for all records, in every delivery.

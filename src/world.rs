@@ -26,6 +26,7 @@ pub mod program;
 pub mod service;
 pub mod smb;
 pub mod state;
+pub mod table;
 mod text;
 pub mod texts;
 pub mod view;

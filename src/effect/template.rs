@@ -215,6 +215,8 @@ impl Holes {
         if !lit.is_empty() {
             out.push(Piece::Lit(lit.into()));
         }
+        // there are tens of thousands, most of one piece
+        out.shrink_to_fit();
         Tpl(out)
     }
     /// What a character stands for.

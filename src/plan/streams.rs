@@ -12,6 +12,7 @@ use crate::sink::{DeliveryInfo, SinkSpec};
 use crate::source::{Encoding, Platform, Source};
 use crate::time::{Span, Time};
 use crate::world::atlas::Atlas;
+use crate::world::host::Luid;
 use crate::world::state::Shared;
 use crate::yaml::Problems;
 
@@ -291,11 +292,11 @@ pub(super) fn roles(
 }
 
 /// Boot ids and logon ids go on where an earlier run ended; empty where there was none.
-pub(super) fn ids(atlas: &Atlas, extra: &Extra) -> Vec<(u16, u64)> {
+pub(super) fn ids(atlas: &Atlas, extra: &Extra) -> Vec<(u16, Luid)> {
     if extra.ids.is_empty() {
         return vec![];
     }
-    let known: std::collections::BTreeMap<&str, (u16, u64)> =
+    let known: std::collections::BTreeMap<&str, (u16, Luid)> =
         extra.ids.iter().map(|(h, boot, logon)| (h.as_str(), (*boot, *logon))).collect();
     atlas.hosts.iter().map(|h| known.get(&*h.fqdn).copied().unwrap_or_default()).collect()
 }

@@ -26,7 +26,7 @@ impl State {
             if time == told {
                 continue;
             }
-            for p in &mut h.procs {
+            for p in h.procs.living_mut() {
                 if p.snap.key == key {
                     p.snap.start = time;
                 }

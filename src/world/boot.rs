@@ -8,9 +8,10 @@ use crate::world::atlas::{AccountId, BootSession, Evening, HostId};
 use crate::world::day::Presence;
 use crate::world::fact::Facts;
 use crate::world::host::{
-    EARLY, Host, LOCAL_SERVICE_LUID, Level, NETWORK_SERVICE_LUID, NO_PARENT, Proc, SYSTEM_LUID, Session, Snap,
+    EARLY, Host, LOCAL_SERVICE_LUID, Level, Luid, NETWORK_SERVICE_LUID, NO_PARENT, Proc, SYSTEM_LUID, Session, Snap,
 };
 use crate::world::state::{Handle, Shared, State, Tag};
+use crate::world::table::Table;
 use crate::world::texts::{TextId, Texts};
 
 impl State {
@@ -84,7 +85,7 @@ impl State {
                 "on": h.on, "boot": h.boot_id,
             });
             writeln!(out, "{line}")?;
-            for p in h.procs.iter().filter(|p| p.alive) {
+            for (_, p) in h.procs.iter() {
                 let (s, parent) = (&p.snap, h.parent(p));
                 let own = self.texts.get(s.path);
                 let image = self.image(s.image);
@@ -214,7 +215,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         locked: stand.away && stand.session.is_some(),
         home: stand.home,
         pace: 1.0,
-        procs: Vec::with_capacity(boot.processes.len() + 4),
+        procs: Table::of_boot(boot.processes.len()),
         rng: Rng::of(shared.seed, id.0 as u64, purpose("life")),
         ports: [rng.below(16_384) as u16, rng.below(16_384) as u16],
         on: true,
@@ -236,7 +237,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         fixed(NETWORK_SERVICE_LUID, AccountId::NETWORK_SERVICE),
     ];
     for account in [AccountId::UMFD_0, AccountId::UMFD_1, AccountId::DWM_1] {
-        h.luid += 0x13 + rng.below(0x1400);
+        h.luid += 0x13 + rng.below(0x1400) as Luid;
         let luid = h.luid;
         let terminal = u8::from(account != AccountId::UMFD_0);
         h.sessions.push(Session {
@@ -283,6 +284,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         }
         h.owner = Some(h.sessions.len() as u16 - 1);
     }
+    let mut begun = Vec::with_capacity(boot.processes.len());
     // a bit for each pid (a multiple of four) that a living process has
     let mut taken = [0u64; 128];
     let images = shared.habits.images(a);
@@ -297,7 +299,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
                 None => usize::MAX,
             },
         };
-        let parent = h.procs.get(b.parent as usize).copied().unwrap_or_default();
+        let parent: Snap = begun.get(b.parent as usize).copied().unwrap_or_default();
         let (account, s) = match h.sessions.get(session) {
             Some(s) => (s.account, *s),
             None => (AccountId::SYSTEM, h.sessions[0]),
@@ -307,7 +309,7 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
         let start = base + Span((b.after.0 as f64 * jitter) as i64);
         // of a session that has just begun everything is there
         let start = Time(start.0.min((now - Span::ms(2_000 - 8 * (i as i64).min(200))).0));
-        let start = if i > 0 { Time(start.0.max(parent.snap.start.0 + 1_700_000)) } else { start };
+        let start = if i > 0 { Time(start.0.max(parent.start.0 + 1_700_000)) } else { start };
         h.sequence += 1 + rng.below(3);
         let owner_level = match (account.0 >= AccountId::FIRST, s.logon_type) {
             (true, 5) => Level::High,
@@ -346,27 +348,22 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             terminal,
             level: if b.app_container { Level::AppContainer } else { owner_level },
             elevation: if s.linked != 0 { 3 } else { 1 },
-        };
-        let mut p = Proc {
-            snap,
-            program: b.program,
-            parent: NO_PARENT,
             tag: 0,
-            conhost: 0,
-            console: false,
-            ending: false,
-            alive: !b.exits
-                // the screen that asks for a password is there when it asks
-                && (b.program != shared.habits.logonui || h.owner.is_none() || h.locked)
-                && image.is_some()
-                && (b.session != BootSession::Owner || h.owner.is_some()),
         };
-        if p.alive {
-            taken[pid as usize / 256 % 128] |= 1 << (pid / 4 % 64);
-            p.parent = h.adopt_of(&parent.snap, texts);
-        }
-        h.procs.push(p);
+        begun.push(snap);
+        let lives = !b.exits
+            // the screen that asks for a password is there when it asks
+            && (b.program != shared.habits.logonui || h.owner.is_none() || h.locked)
+            && image.is_some()
+            && (b.session != BootSession::Owner || h.owner.is_some());
         let slot = i as u16;
+        let parent = if lives { h.adopt_of(&parent, texts) } else { NO_PARENT };
+        h.procs.put(slot, Proc { snap, program: b.program, parent, ..Proc::default() });
+        if lives {
+            taken[pid as usize / 256 % 128] |= 1 << (pid / 4 % 64);
+        } else {
+            h.procs.remove(slot);
+        }
         let name = b.program;
         if name == shared.habits.lsass {
             h.lsass = slot;
@@ -379,7 +376,6 @@ fn booted(shared: &Shared, texts: &mut Texts, id: HostId, now: Time, stand: &Sta
             h.eventlog = slot;
         }
     }
-    h.boot_slots = h.procs.len() as u16;
     // processes started and gone since boot: a few a minute
     let minutes = ((now - stand.booted).0 / 60_000_000_000).max(1) as u64;
     h.sequence += minutes * (2 + mix(shared.seed, id.0 as u64) % 3);

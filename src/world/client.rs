@@ -2,7 +2,7 @@
 
 use crate::activity::Kind;
 use crate::world::atlas::AccountId;
-use crate::world::host::Snap;
+use crate::world::host::{Luid, Snap};
 use crate::world::state::{State, Task};
 
 /// What a service does under its client's token, and audits with the client as subject. Recorded: 4698 and 4697 of a
@@ -35,7 +35,7 @@ const IMPERSONATED: &[Kind] = &[
 
 impl State {
     /// Account and session of the client for whom a service does something; none when it acts for itself.
-    pub(super) fn client(&self, t: &Task, kind: Kind, by: &Snap) -> Option<(AccountId, u64)> {
+    pub(super) fn client(&self, t: &Task, kind: Kind, by: &Snap) -> Option<(AccountId, Luid)> {
         let service = by.account.0 < AccountId::FIRST && t.account.0 >= AccountId::FIRST;
         if !service || !IMPERSONATED.contains(&kind) {
             return None;

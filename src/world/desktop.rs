@@ -2,7 +2,7 @@
 
 use crate::time::Span;
 use crate::world::atlas::{AccountId, AccountKind, BootProcess, BootSession, TERMINALS};
-use crate::world::host::{ProcRef, Session};
+use crate::world::host::{Luid, ProcRef, Session};
 use crate::world::instance::InstId;
 use crate::world::logon::guid_bytes;
 use crate::world::proc::Start;
@@ -16,7 +16,7 @@ impl State {
     pub(super) fn new_terminal(&self, host: u32) -> u8 {
         let h = &self.hosts[host as usize];
         let taken = |n: &u8| {
-            h.procs.iter().any(|p| p.alive && p.snap.terminal == *n)
+            h.procs.living().any(|p| p.snap.terminal == *n)
                 || h.sessions.iter().any(|s| s.luid != 0 && s.terminal == *n)
         };
         TERMINALS.clone().find(|n| !taken(n)).unwrap_or(*TERMINALS.end())
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// What was waiting for a desktop is done there.
-    pub(super) fn at_desk(&mut self, host: u32, luid: u64, play: (Play, Span)) {
+    pub(super) fn at_desk(&mut self, host: u32, luid: Luid, play: (Play, Span)) {
         match self.hosts[host as usize].session(luid) {
             Some(_) => self.play(play.0, Some((luid, play.1))),
             None => self.give_up(Some(play.0)),
@@ -139,7 +139,7 @@ impl State {
             n if (b.parent as usize) < n => b.parent,
             n => {
                 let program = processes.remote[b.parent as usize - n].program;
-                let snap = |k: &u16| self.hosts[host as usize].procs[*k as usize].snap;
+                let snap = |k: &u16| self.hosts[host as usize].procs[*k].snap;
                 let here = self.slots_of(host, program);
                 here.max_by_key(|k| (snap(k).terminal == desk.terminal, snap(k).key))?
             }
@@ -168,9 +168,9 @@ impl State {
         let ends: Vec<u16> = boot.remote.iter().filter(|b| b.exits).map(|b| b.program).collect();
         let mut rng = self.moment(host, "desktop");
         let h = &self.hosts[host as usize];
-        let boot_slots = h.boot_slots;
-        let over = |p: &crate::world::host::Proc| p.alive && ends.contains(&p.program) && p.snap.start >= desk.since;
-        let over: Vec<u16> = (boot_slots..h.procs.len() as u16).filter(|k| over(&h.procs[*k as usize])).collect();
+        let over = |p: &crate::world::host::Proc| ends.contains(&p.program) && p.snap.start >= desk.since;
+        let others = h.procs.iter().filter(|(slot, _)| *slot >= h.procs.boot_slots());
+        let over: Vec<u16> = others.filter(|(_, p)| over(p)).map(|(slot, _)| slot).collect();
         for slot in over {
             let p = self.proc_ref(host, slot);
             self.end_later(p, Span::ms(rng.range(200, 2_500)));
@@ -178,7 +178,7 @@ impl State {
     }
 
     /// The session of an account of the system's or a service's own; it begins now where there is none.
-    pub(super) fn own_session(&mut self, host: u32, account: AccountId) -> Option<(AccountId, u64)> {
+    pub(super) fn own_session(&mut self, host: u32, account: AccountId) -> Option<(AccountId, Luid)> {
         let find = |s: &State| {
             let all = &s.hosts[host as usize].sessions;
             all.iter().find(|x| x.luid != 0 && !x.closing && x.account == account).map(|x| x.luid)
@@ -222,8 +222,8 @@ impl State {
     /// The shell in which an account works on a host, for a story: a desktop that another story opened is not its own.
     pub(super) fn shell_of(&self, host: u32, account: AccountId, inst: InstId) -> Option<ProcRef> {
         let own = |k: &u16| {
-            let p = &self.hosts[host as usize].procs[*k as usize];
-            p.snap.account == account && self.tag_of(p.tag).is_none_or(|t| t.inst == inst)
+            let p = &self.hosts[host as usize].procs[*k];
+            p.snap.account == account && self.tag_of(p.snap.tag).is_none_or(|t| t.inst == inst)
         };
         let slot = self.slots_of(host, self.shared().habits.explorer).find(own)?;
         Some(self.proc_ref(host, slot))
@@ -234,8 +234,8 @@ impl State {
         let h = &self.hosts[host as usize];
         let mut mine = h.of_session(s);
         if s.logon_type == 10 && TERMINALS.contains(&s.terminal) {
-            let here = |k: &u16| h.procs[*k as usize].alive && h.procs[*k as usize].snap.terminal == s.terminal;
-            let more: Vec<u16> = (0..h.procs.len() as u16).rev().filter(|k| here(k) && !mine.contains(k)).collect();
+            let here = h.procs.iter().rev().filter(|(_, p)| p.snap.terminal == s.terminal).map(|(slot, _)| slot);
+            let more: Vec<u16> = here.filter(|slot| !mine.contains(slot)).collect();
             mine.extend(more);
         }
         mine
@@ -253,7 +253,7 @@ pub struct Desk {
     /// Its terminal session.
     pub terminal: u8,
     /// The person's session, 0 while there is only the screen.
-    pub luid: u64,
+    pub luid: Luid,
     /// Truth.
     pub tag: u32,
     /// When that part of it began.

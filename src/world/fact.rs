@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::activity::{Field, Kind};
 use crate::time::Time;
 use crate::world::atlas::AccountId;
-use crate::world::host::{Parent, Snap};
+use crate::world::host::{Luid, Parent, Snap};
 use crate::world::texts::{TextId, Texts, by_eighths};
 
 /// A captured value.
@@ -56,7 +56,7 @@ pub struct Fact {
     /// Subject that is not the process's own account (logon events: who asked for it).
     pub subject: AccountId,
     /// Its session.
-    pub subject_luid: u64,
+    pub subject_luid: Luid,
     /// Account acted on or logged on.
     pub account: AccountId,
     /// Loaded module (index into the atlas), or [`NO_MODULE`].

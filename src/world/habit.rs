@@ -8,7 +8,7 @@ use crate::activity::Kind;
 use crate::rng::{Rng, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Atlas, HostId, ImageId, ModuleId};
-use crate::world::host::{Regs, SYSTEM_LUID, Snap};
+use crate::world::host::{Luid, Regs, SYSTEM_LUID, Snap};
 use crate::world::instance::{Bound, Inst, InstId};
 use crate::world::program::{Holder, Library, Op, Rhythm, ScenarioId, ScriptId, Who};
 use crate::world::state::{Body, Play, State, Task, What, mean_gap};
@@ -476,7 +476,7 @@ impl State {
             _ => Some(0),
         };
         let Some(slot) = slot else { return false };
-        let p = self.hosts[host as usize].procs[slot as usize];
+        let p = self.hosts[host as usize].procs[slot];
         let inst = shared.nobody.clone();
         let mut task = Task {
             inst,
@@ -494,14 +494,14 @@ impl State {
             handle: Default::default(),
             home: None,
             part: 0,
-            tag: p.tag,
+            tag: p.snap.tag,
             closes: None,
             fill: self.filling,
             ready: false,
             hurry: true,
         };
         // what a process of an attack does by itself is an effect of it
-        if let Some(t) = self.tag_of(p.tag) {
+        if let Some(t) = self.tag_of(p.snap.tag) {
             task.tag = self.tag(crate::world::state::Tag { part: t.part.max(1), ..t });
         }
         self.add_task(task);
@@ -540,7 +540,7 @@ pub fn typed(inst: Arc<Inst>, script: ScriptId, host: HostId, account: AccountId
 }
 
 /// A snapshot of nobody in a session: for facts that belong to no process.
-pub fn nobody(account: AccountId, luid: u64) -> Snap {
+pub fn nobody(account: AccountId, luid: Luid) -> Snap {
     Snap { account, luid: if luid == 0 { SYSTEM_LUID } else { luid }, ..Snap::default() }
 }
 

@@ -5,14 +5,18 @@ use serde::{Deserialize, Serialize};
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, HostId};
+use crate::world::table::Table;
 use crate::world::texts::{TextId, Texts};
 
+/// Id of a logon session. Windows counts in 64 bits, but from zero at each boot: half of them are enough.
+pub type Luid = u32;
+
 /// LUIDs that every Windows host has.
-pub const SYSTEM_LUID: u64 = 0x3e7;
+pub const SYSTEM_LUID: Luid = 0x3e7;
 /// See [`SYSTEM_LUID`].
-pub const LOCAL_SERVICE_LUID: u64 = 0x3e5;
+pub const LOCAL_SERVICE_LUID: Luid = 0x3e5;
 /// See [`SYSTEM_LUID`].
-pub const NETWORK_SERVICE_LUID: u64 = 0x3e4;
+pub const NETWORK_SERVICE_LUID: Luid = 0x3e4;
 
 /// Images at or above this index belong to the cell ([`crate::world::state::State::own_images`]), not to the atlas.
 pub const OWN_IMAGES: u32 = 1 << 31;
@@ -42,9 +46,9 @@ pub enum Level {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// LUID; 0 marks a free slot.
-    pub luid: u64,
+    pub luid: Luid,
     /// LUID of the linked session of a UAC pair, 0 for none.
-    pub linked: u64,
+    pub linked: Luid,
     /// Whose.
     pub account: AccountId,
     /// When it began.
@@ -66,7 +70,7 @@ pub struct Session {
 }
 
 /// A process as others see it, also after it has gone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snap {
     /// Process id; 0 is nobody.
     pub pid: u32,
@@ -85,7 +89,7 @@ pub struct Snap {
     /// Account of the token.
     pub account: AccountId,
     /// Its session.
-    pub luid: u64,
+    pub luid: Luid,
     /// When that began by the host's clock, in seconds since 1970: what products make of a logon needs no more.
     pub logon: u32,
     /// Terminal session.
@@ -94,10 +98,12 @@ pub struct Snap {
     pub level: Level,
     /// TokenElevationType: 1 default, 2 full, 3 limited.
     pub elevation: u8,
+    /// Truth: which step's doing it is, 0 for none.
+    pub tag: u32,
 }
 
 /// A running process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proc {
     /// What others see.
     pub snap: Snap,
@@ -105,16 +111,55 @@ pub struct Proc {
     pub program: u16,
     /// Its parent when it started, among what the host keeps of parents; [`NO_PARENT`] for none.
     pub parent: u16,
-    /// Truth: which step's doing it is, 0 for none.
-    pub tag: u32,
     /// Slot of the console host that serves it, plus one; 0 for none.
     pub conhost: u16,
     /// It has a console (its own or its parent's).
     pub console: bool,
-    /// The slot is in use.
-    pub alive: bool,
     /// It has been told to end, but still loads what it is made of.
     pub ending: bool,
+}
+
+impl Snap {
+    /// Nobody.
+    const NOBODY: Snap = Snap {
+        pid: 0,
+        image: 0,
+        start: Time(0),
+        key: 0,
+        command_line: TextId::EMPTY,
+        directory: TextId::EMPTY,
+        path: TextId::EMPTY,
+        account: AccountId::SYSTEM,
+        luid: 0,
+        logon: 0,
+        terminal: 0,
+        level: Level::Medium,
+        elevation: 0,
+        tag: 0,
+    };
+}
+
+impl Proc {
+    /// What stands where no process is.
+    pub const NOBODY: Proc =
+        Proc { snap: Snap::NOBODY, program: 0, parent: NO_PARENT, conhost: 0, console: false, ending: false };
+    /// Whether it is one.
+    #[inline]
+    pub fn alive(&self) -> bool {
+        self.snap.key != 0
+    }
+}
+
+impl Default for Proc {
+    fn default() -> Proc {
+        Proc::NOBODY
+    }
+}
+
+impl Default for Snap {
+    fn default() -> Snap {
+        Snap::NOBODY
+    }
 }
 
 /// What is kept of a parent that may have gone.
@@ -215,12 +260,10 @@ pub struct Host {
     pub booted: Time,
     /// Boots so far.
     pub boot_id: u16,
-    /// Running and gone processes; boot processes stand at the indices of their boot image.
-    pub procs: Vec<Proc>,
+    /// Processes; those of the boot image have its indices as slots.
+    pub procs: Table,
     /// What is kept of their parents.
     pub parents: Vec<Kept>,
-    /// Free slots of `procs`.
-    pub free: Vec<u16>,
     /// Sessions; the first three are SYSTEM, LOCAL SERVICE and NETWORK SERVICE.
     pub sessions: Vec<Session>,
     /// The owner's session (index), if somebody is logged on.
@@ -230,7 +273,7 @@ pub struct Host {
     /// The latest start of a process that is told of.
     pub started: Time,
     /// Last LUID handed out.
-    pub luid: u64,
+    pub luid: Luid,
     /// Ephemeral port counters: TCP, UDP.
     pub ports: [u16; 2],
     /// Draws of this host.
@@ -243,8 +286,6 @@ pub struct Host {
     pub eventlog: u16,
     /// See `lsass`.
     pub sensor: u16,
-    /// Processes of the boot image; their slots are never given to others.
-    pub boot_slots: u16,
     /// Runs now.
     pub on: bool,
     /// Sleeps, because the population follows a schedule.
@@ -293,7 +334,7 @@ impl Host {
     /// A pid that no living process has. Windows hands out handles of a table with a free list: multiples of four
     /// over a wide range, old numbers again and again.
     pub fn new_pid(&mut self) -> u32 {
-        self.new_pid_beside(|h, pid| h.procs.iter().any(|p| p.alive && p.snap.pid == pid))
+        self.new_pid_beside(|h, pid| h.procs.living().any(|p| p.snap.pid == pid))
     }
     /// As [`Host::new_pid`], where it is known which are taken.
     pub fn new_pid_beside(&mut self, taken: impl Fn(&Host, u32) -> bool) -> u32 {
@@ -315,18 +356,21 @@ impl Host {
     /// A low pid for one of the first processes of a boot, in the order of the boot image.
     pub fn early_pid(&mut self, slot: u16) -> u32 {
         let mut n = 22 + slot as u32 * 14 + self.rng.below(13) as u32;
-        while is_thread(self.id, n) || self.by_pid(4 * n).is_some() {
+        while is_thread(self.id, n) || self.procs.living().any(|p| p.snap.pid == 4 * n) {
             n += 1;
         }
         4 * n
     }
     /// A new LUID: a counter since boot that tokens and other kernel objects advance as well. Recorded on one controller:
     /// steps of 20 to 50 within a burst of logons, some 6,000 in the 23 quiet seconds after it.
-    pub fn new_luid(&mut self, now: Time) -> u64 {
+    pub fn new_luid(&mut self, now: Time) -> Luid {
         // a run that knows nothing of an earlier one begins above it: quiet time counts by the clock
-        let own = mix(self.id.0 as u64, purpose("luid")) % 0x400_0000;
-        let quiet = 0x2_0000 + own + now.second().rem_euclid(60 * 86_400) as u64 * 0x180;
-        self.luid = self.luid.max(quiet) + 0x13 + self.rng.below(0x2c);
+        let own = (mix(self.id.0 as u64, purpose("luid")) % 0x400_0000) as Luid;
+        let quiet = 0x2_0000 + own + now.second().rem_euclid(60 * 86_400) as Luid * 0x180;
+        let last = self.luid.max(quiet);
+        // after some fifty million logons without a boot low numbers come again
+        let last = if last > Luid::MAX - 0x100 { quiet } else { last };
+        self.luid = last + 0x13 + self.rng.below(0x2c) as Luid;
         self.luid
     }
     /// The next process key.
@@ -344,13 +388,9 @@ impl Host {
     pub fn last_port(&self) -> u16 {
         49_152 + self.ports[0]
     }
-    /// A living process's slot by pid.
-    pub fn by_pid(&self, pid: u32) -> Option<u16> {
-        self.procs.iter().position(|p| p.alive && p.snap.pid == pid).map(|i| i as u16)
-    }
     /// The parent of a living process; nobody where it has none.
     pub fn parent(&self, p: &Proc) -> Parent {
-        self.parents.get(p.parent as usize).filter(|_| p.alive).map_or_else(Parent::default, |k| k.parent)
+        self.parents.get(p.parent as usize).filter(|_| p.alive()).map_or_else(Parent::default, |k| k.parent)
     }
     /// Keeps a parent for one more process: its place, and whether it is new there.
     pub fn adopt(&mut self, parent: Parent) -> (u16, bool) {
@@ -385,28 +425,13 @@ impl Host {
     }
     /// Slots of the living processes of a session and of the one it is linked with, youngest first.
     pub fn of_session(&self, s: &Session) -> Vec<u16> {
-        let of = |luid: u64| luid != 0 && (luid == s.luid || luid == s.linked);
-        let slots = (0..self.procs.len() as u16).rev();
-        let lives = |i: &u16| self.procs[*i as usize].alive && of(self.procs[*i as usize].snap.luid);
-        slots.filter(lives).collect()
+        let of = |luid: Luid| luid != 0 && (luid == s.luid || luid == s.linked);
+        let all = self.procs.iter().rev();
+        all.filter(|(_, p)| of(p.snap.luid)).map(|(slot, _)| slot).collect()
     }
     /// A session's index by LUID.
-    pub fn session(&self, luid: u64) -> Option<usize> {
+    pub fn session(&self, luid: Luid) -> Option<usize> {
         self.sessions.iter().position(|s| s.luid == luid)
-    }
-    /// Puts a process into a slot.
-    pub fn place(&mut self, p: Proc) -> u16 {
-        match self.free.pop() {
-            Some(i) => {
-                self.procs[i as usize] = p;
-                i
-            }
-            None => {
-                grow(&mut self.procs);
-                self.procs.push(p);
-                self.procs.len() as u16 - 1
-            }
-        }
     }
     /// Puts a session into a free place behind the fixed ones.
     pub fn open(&mut self, s: Session) -> usize {
@@ -458,7 +483,7 @@ impl Host {
 }
 
 /// Makes room by a few places at a time: a host of many has no need to double what it holds.
-fn grow<T>(v: &mut Vec<T>) {
+pub(super) fn grow<T>(v: &mut Vec<T>) {
     if v.len() == v.capacity() {
         v.reserve_exact(8);
     }
@@ -487,16 +512,17 @@ mod tests {
     #[test]
     fn a_parent_is_kept_as_long_as_a_child_lives() {
         let mut h = Host::default();
+        let of_parent = |parent| Proc { parent, snap: Snap { key: 9, ..Snap::default() }, ..Proc::default() };
         let of = |key| Parent { key, pid: 4 * key as u32, ..Parent::default() };
         let (a, new) = h.adopt(of(1));
         assert_eq!((new, h.adopt(of(1))), (true, (a, false)));
         let (b, _) = h.adopt(of(2));
         assert_ne!(a, b);
         h.orphan(a);
-        assert_eq!(h.parent(&Proc { parent: a, alive: true, ..Proc::default() }), of(1));
+        assert_eq!(h.parent(&of_parent(a)), of(1));
         h.orphan(a);
         assert_eq!(h.adopt(of(3)), (a, true), "its place is free");
-        assert_eq!(h.parent(&Proc { parent: NO_PARENT, alive: true, ..Proc::default() }), Parent::default());
+        assert_eq!(h.parent(&of_parent(NO_PARENT)), Parent::default());
     }
 
     #[test]
@@ -505,7 +531,7 @@ mod tests {
         for _ in 0..2_000 {
             let pid = h.new_pid();
             assert_eq!(pid % 4, 0);
-            assert!(!h.procs.iter().any(|p| p.alive && p.snap.pid == pid));
+            assert!(!h.procs.living().any(|p| p.snap.pid == pid));
             h.procs.push(Proc { snap: Snap { pid, ..Snap::default() }, alive: true, ..Proc::default() });
         }
     }

@@ -74,7 +74,7 @@ impl State {
         }
         let tag = tag.map_or(0, |t| self.tag(t));
         let lsass = self.hosts[host as usize].lsass;
-        let snap = self.hosts[host as usize].procs[lsass as usize].snap;
+        let snap = self.hosts[host as usize].procs[lsass].snap;
         let atlas = self.atlas();
         let (service, sid) = match (ask.service, ask.service_account) {
             (Some(h), _) => {
@@ -139,7 +139,7 @@ impl State {
         }
         let tag = tag.map_or(0, |t| self.tag(t));
         let lsass = self.hosts[host as usize].lsass;
-        let snap = self.hosts[host as usize].procs[lsass as usize].snap;
+        let snap = self.hosts[host as usize].procs[lsass].snap;
         let client = self.shared().habits.host_by_ip(ask.ip).map(|h| self.atlas().host(h).name.to_string());
         let client = self.texts.keep(client.as_deref().unwrap_or("-"));
         let i = self.fact(Kind::NtlmValidate, host, self.now, &snap, tag);

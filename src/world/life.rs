@@ -11,7 +11,7 @@ use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Evening};
 use crate::world::day::Presence;
 use crate::world::fact::Val;
-use crate::world::host::{ProcRef, Session, Snap};
+use crate::world::host::{Luid, ProcRef, Session, Snap};
 use crate::world::instance::{Bound, InstId};
 use crate::world::program::{LogonResult, Rhythm};
 use crate::world::state::{LogOn, State, What};
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// The owner of a machine has a session now.
-    pub(super) fn signed_in(&mut self, host: u32, luid: u64) {
+    pub(super) fn signed_in(&mut self, host: u32, luid: Luid) {
         let now = self.now;
         let mut rng = self.moment(host, "signed in");
         let h = &mut self.hosts[host as usize];
@@ -269,7 +269,7 @@ impl State {
         let i = self.fact(kind, host, time, &snap, s.tag);
         let f = self.facts.get_mut(i);
         f.account = s.account;
-        f.extra.push((Field::LogonId, Val::Uint(s.luid)));
+        f.extra.push((Field::LogonId, Val::Uint(s.luid as u64)));
         f.extra.push((Field::LogonType, Val::Uint(s.logon_type as u64)));
         self.done(i);
     }
@@ -280,7 +280,7 @@ impl State {
         let (program, boot) = (x.logonui, self.atlas().host(self.host_id(host)).boot);
         let slot = self.atlas().boots[boot as usize].processes.iter().position(|p| p.program == program);
         let Some(slot) = slot.map(|s| s as u16) else { return };
-        let alive = self.hosts[host as usize].procs[slot as usize].alive;
+        let alive = self.hosts[host as usize].procs[slot].alive();
         if shown && !alive {
             self.rise(host, slot);
         } else if !shown && alive {
@@ -419,7 +419,7 @@ impl State {
         let b = &atlas.boots[atlas.host(id).boot as usize].processes[slot as usize];
         let h = &self.hosts[host as usize];
         let image = atlas.program(id, b.program);
-        if h.procs[slot as usize].alive || image.is_none() {
+        if h.procs[slot].alive() || image.is_none() {
             return None;
         }
         let session = self.boot_session(host, b.session)?;
@@ -434,7 +434,7 @@ impl State {
     }
 
     /// The account and session of a boot process; services of their own accounts get their session now.
-    fn boot_session(&mut self, host: u32, session: crate::world::atlas::BootSession) -> Option<(AccountId, u64)> {
+    fn boot_session(&mut self, host: u32, session: crate::world::atlas::BootSession) -> Option<(AccountId, Luid)> {
         use crate::world::atlas::BootSession as B;
         match session {
             B::Owner => {

@@ -5,7 +5,7 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, AccountKind, HostId};
 use crate::world::fact::Val;
-use crate::world::host::{SYSTEM_LUID, Session, Snap};
+use crate::world::host::{Luid, SYSTEM_LUID, Session, Snap};
 use crate::world::instance::Bound;
 use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Who};
 use crate::world::state::{Body, KerberosAsk, LogOn, State, Tag, Task, What};
@@ -401,7 +401,7 @@ impl State {
             // a service that has not started yet is asked through winlogon
             By::Service(name) => self.service_slot(host, x.name(name)).or_else(|| self.image_slot(host, x.winlogon)),
         };
-        slot.map_or(Snap::default(), |s| self.hosts[host as usize].procs[s as usize].snap)
+        slot.map_or(Snap::default(), |s| self.hosts[host as usize].procs[s].snap)
     }
 
     /// The facts of a session that is there already: those of the machine's own accounts.
@@ -442,8 +442,8 @@ impl State {
             let virtual_account =
                 ["S-1-5-80-", "S-1-5-82-", "S-1-5-90-", "S-1-5-96-"].iter().any(|p| sid.starts_with(p));
             let f = self.facts.get_mut(made);
-            f.extra.push((Field::LogonId, Val::Uint(s.luid)));
-            f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
+            f.extra.push((Field::LogonId, Val::Uint(s.luid as u64)));
+            f.extra.push((Field::LogonLinked, Val::Uint(s.linked as u64)));
             // a token that is not split counts as elevated (recorded: 302 of 302 Kerberos network logons)
             let whole = l.logon_type == 3 && !l.ntlm;
             f.extra.push((Field::LogonElevated, Val::Bool(s.elevated || whole)));
@@ -472,7 +472,7 @@ impl State {
             let f = self.facts.get_mut(i);
             f.account = s.account;
             (f.subject, f.subject_luid) = asked_by(l, caller);
-            f.extra.push((Field::LogonId, Val::Uint(s.luid)));
+            f.extra.push((Field::LogonId, Val::Uint(s.luid as u64)));
             f.extra.push((Field::LogonType, Val::Uint(l.logon_type as u64)));
             f.extra.push((Field::LogonGroups, Val::Text(id)));
             self.done(i);
@@ -566,7 +566,7 @@ impl State {
 
     /// A session is to end; the owner's own stays. It lives as long as a process of it: one at a screen takes its processes
     /// with it, any other waits for them.
-    pub fn log_off(&mut self, host: u32, luid: u64, person: bool) {
+    pub fn log_off(&mut self, host: u32, luid: Luid, person: bool) {
         let h = &self.hosts[host as usize];
         let Some(i) = h.session(luid).filter(|i| *i >= 3 && h.owner != Some(*i as u16)) else { return };
         let s = h.sessions[i];
@@ -579,7 +579,7 @@ impl State {
         let mine = if s.closing { h.of_session(&s) } else { self.of_desktop(host, &s) };
         // what an intruder works from at a screen is left open until he is done
         let named = |slot: &u16| {
-            let key = h.procs[*slot as usize].snap.key;
+            let key = h.procs[*slot].snap.key;
             self.named.values().any(|p| p.host == host && p.key == key)
         };
         if screen && !person && !s.closing && mine.iter().any(named) {
@@ -610,7 +610,7 @@ impl State {
     }
 
     /// A process has ended at that time: the session that waited for it ends as well.
-    pub(super) fn close_behind(&mut self, host: u32, luid: u64, time: Time) {
+    pub(super) fn close_behind(&mut self, host: u32, luid: Luid, time: Time) {
         let h = &self.hosts[host as usize];
         let waits = h.sessions.iter().find(|s| s.closing && (s.luid == luid || s.linked != 0 && s.linked == luid));
         if let Some(s) = waits.filter(|s| h.of_session(s).is_empty()) {
@@ -635,14 +635,14 @@ impl State {
             return;
         }
         let lsass = self.hosts[host as usize].lsass;
-        let snap = self.hosts[host as usize].procs[lsass as usize].snap;
+        let snap = self.hosts[host as usize].procs[lsass].snap;
         let i = self.fact(Kind::LogonEnd, host, self.now, &snap, s.tag);
         let f = self.facts.get_mut(i);
         f.account = s.account;
-        f.extra.push((Field::LogonId, Val::Uint(s.luid)));
+        f.extra.push((Field::LogonId, Val::Uint(s.luid as u64)));
         f.extra.push((Field::LogonType, Val::Uint(s.logon_type as u64)));
         f.extra.push((Field::LogonTerminal, Val::Uint(s.terminal as u64)));
-        f.extra.push((Field::LogonLinked, Val::Uint(s.linked)));
+        f.extra.push((Field::LogonLinked, Val::Uint(s.linked as u64)));
         f.extra.push((Field::LogonElevated, Val::Bool(s.elevated)));
         self.done(i);
     }
@@ -657,7 +657,7 @@ const ADMIN_PRIVILEGES: &str = "SeSecurityPrivilege\nSeBackupPrivilege\nSeRestor
 
 /// Who a logon's records name as the one who asked for it: the session that gave the credentials, else the system; nobody
 /// where no process of the machine did.
-fn asked_by(l: &LogOn, caller: &Snap) -> (AccountId, u64) {
+fn asked_by(l: &LogOn, caller: &Snap) -> (AccountId, Luid) {
     match caller.pid {
         0 => (AccountId::NOBODY, 0),
         _ => l.caller.unwrap_or((AccountId::SYSTEM, SYSTEM_LUID)),

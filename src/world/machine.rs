@@ -4,10 +4,11 @@ use crate::activity::{Field, Kind};
 use crate::time::Span;
 use crate::world::atlas::AccountId;
 use crate::world::fact::Val;
-use crate::world::host::{LOCAL_SERVICE_LUID, NETWORK_SERVICE_LUID, NO_PARENT, Proc, SYSTEM_LUID, Session, Snap};
+use crate::world::host::{LOCAL_SERVICE_LUID, Luid, NETWORK_SERVICE_LUID, Proc, SYSTEM_LUID, Session, Snap};
 use crate::world::life::{FOREVER, HELD, Turn};
 use crate::world::program::LogonResult;
 use crate::world::state::{Body, LogOn, State, Task, What};
+use crate::world::table::Table;
 
 /// From the request to the stop of services.
 const WARNING: (i64, i64) = (2_500, 9_000);
@@ -27,7 +28,7 @@ impl State {
         let shell = if reason == "person" { self.shell_slot(host) } else { None };
         let service = self.service_slot(host, self.shared().habits.update_service);
         let slot = shell.or(service).unwrap_or(self.hosts[host as usize].services);
-        let snap = self.hosts[host as usize].procs[slot as usize].snap;
+        let snap = self.hosts[host as usize].procs[slot].snap;
         if self.wants(Kind::SystemShutdown) {
             let kind = if restart { "restart" } else { "power off" };
             let (reason, kind) = (self.texts.keep(reason), self.texts.keep(kind));
@@ -60,20 +61,20 @@ impl State {
         let shared = self.shared().clone();
         let (sensor, eventlog) = (self.hosts[host as usize].sensor, self.hosts[host as usize].eventlog);
         let mut time = self.now;
-        for slot in (1..self.hosts[host as usize].procs.len() as u16).rev() {
-            let p = self.hosts[host as usize].procs[slot as usize];
+        for slot in (1..self.hosts[host as usize].procs.slots()).rev() {
+            let p = self.hosts[host as usize].procs[slot];
             let core = slot == sensor || slot == eventlog || shared.habits.core.contains(&p.program);
             // programs of the kernel and of the session manager are never seen to end
-            if p.alive && !core {
+            if p.alive() && !core {
                 self.end_process(self.proc_ref(host, slot), 0, time);
                 time = time + Span::us(rng.range(300, 60_000));
             }
         }
         for (kind, slot) in [(Kind::SensorStop, sensor), (Kind::SystemShutdown, eventlog), (Kind::SystemShutdown, 0)] {
             time = time + Span::ms(rng.range(40, 700));
-            let p = self.hosts[host as usize].procs[slot as usize];
+            let p = self.hosts[host as usize].procs[slot];
             // slot 0 stands for the kernel; a host without that sensor has its default slot, the kernel's
-            if p.alive && (slot != 0 || kind != Kind::SensorStop) && self.wants(kind) {
+            if p.alive() && (slot != 0 || kind != Kind::SensorStop) && self.wants(kind) {
                 let i = self.fact(kind, host, time, &p.snap, 0);
                 self.done(i);
             }
@@ -91,8 +92,7 @@ impl State {
         self.forget(host);
         let h = &mut self.hosts[host as usize];
         let texts = &mut self.texts;
-        for p in h.procs.iter_mut().filter(|p| p.alive) {
-            p.alive = false;
+        for p in h.procs.living() {
             for t in [p.snap.command_line, p.snap.directory, p.snap.path] {
                 texts.release(t);
             }
@@ -100,8 +100,7 @@ impl State {
         for k in h.parents.drain(..).filter(|k| k.children > 0) {
             texts.release(k.parent.path);
         }
-        h.procs.truncate(h.boot_slots as usize);
-        h.free.clear();
+        h.procs.end();
         h.sessions.truncate(3);
         self.daemons.retain(|(h, _), _| *h != host);
         self.links.retain(|k, _| k.0 != host);
@@ -130,9 +129,8 @@ impl State {
         h.booted = now;
         h.boot_id += 1;
         h.sequence = 0;
-        h.luid = 0x6000 + rng.below(0x6000);
-        h.procs.clear();
-        h.procs.resize(boot.processes.len(), Proc::default());
+        h.luid = 0x6000 + rng.below(0x6000) as Luid;
+        h.procs = Table::of_boot(boot.processes.len());
         for s in &mut h.sessions {
             s.start = now;
         }
@@ -211,7 +209,7 @@ impl State {
             elevation: 1,
             ..Snap::default()
         };
-        h.procs[0] = Proc { snap, program, parent: NO_PARENT, alive: true, ..Proc::default() };
+        h.procs.put(0, Proc { snap, program, ..Proc::default() });
         if self.wants(Kind::SystemBoot) {
             let i = self.fact(Kind::SystemBoot, host, now, &snap, 0);
             self.done(i);
@@ -223,7 +221,7 @@ impl State {
         let shared = self.shared().clone();
         let id = self.host_id(host);
         let h = &self.hosts[host as usize];
-        let snap = h.procs[slot as usize].snap;
+        let snap = h.procs[slot].snap;
         let now = self.now;
         let tell = |s: &mut State, kind, after| {
             if s.wants(kind) {
@@ -250,7 +248,7 @@ impl State {
         }
         if self.wants(Kind::ServiceState) {
             let services = &shared.atlas.boots[shared.atlas.host(id).boot as usize].processes[slot as usize].services;
-            let by = self.hosts[host as usize].procs[self.hosts[host as usize].services as usize].snap;
+            let by = self.hosts[host as usize].procs[self.hosts[host as usize].services].snap;
             for (k, s) in services.iter().filter_map(|s| shared.atlas.service(*s)).enumerate() {
                 let texts = [&*s.key, &*s.display, "running"].map(|t| self.texts.keep(t));
                 let i = self.fact(Kind::ServiceState, host, now + Span::ms(30 + 9 * k as i64), &by, 0);
@@ -263,7 +261,7 @@ impl State {
     }
 
     /// A session that every boot opens under a number of its own.
-    fn fixed_logon(&mut self, host: u32, account: AccountId, luid: u64) {
+    fn fixed_logon(&mut self, host: u32, account: AccountId, luid: Luid) {
         let logon_type = if account == AccountId::SYSTEM { 0 } else { 5 };
         let l = self.machine_logon(host, account, logon_type);
         let s = Session { luid, account, start: self.now, logon_type, elevated: true, ..Session::default() };

@@ -56,7 +56,7 @@ impl State {
                 if let Some(s) = h.owner.and_then(|o| h.sessions.get(o as usize)).copied() {
                     let f = self.facts.get_mut(i);
                     f.account = s.account;
-                    f.extra.push((Field::LogonId, Val::Uint(s.luid)));
+                    f.extra.push((Field::LogonId, Val::Uint(s.luid as u64)));
                 }
             }
             _ => self.target(i, t),
@@ -135,7 +135,7 @@ impl State {
             _ => 0,
         };
         let h = &self.hosts[t.host as usize];
-        let client = h.procs.iter().find(|p| p.alive && p.snap.pid == pid && pid > 4);
+        let client = h.procs.living().find(|p| p.snap.pid == pid && pid > 4);
         let client = client.map(|p| (p.snap, h.parent(p).pid));
         let path = client.map(|(s, _)| {
             let own = self.texts.get(s.path);

@@ -10,7 +10,7 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, HostId, ModuleId};
 use crate::world::fact::Val;
-use crate::world::host::{ProcRef, Regs, Snap};
+use crate::world::host::{Luid, ProcRef, Regs, Snap};
 use crate::world::instance::{self, Bound, Choices, InstId, Ready, Run, account_attr, role_attr, task_seed};
 use crate::world::logon::random_guid;
 use crate::world::net::{authority, loopback};
@@ -246,7 +246,7 @@ impl State {
     }
 
     /// Plays a script on a host of ours, under a session when one was opened for it.
-    pub fn play(&mut self, p: Play, session: Option<(u64, Span)>) {
+    pub fn play(&mut self, p: Play, session: Option<(Luid, Span)>) {
         let Some(host) = self.local(p.host) else { return };
         if p.inst.attack {
             self.rouse(host);
@@ -465,8 +465,8 @@ impl State {
             }
             Who::ParentOf(r) => self
                 .proc(regs.get(r))
-                .and_then(|p| h.procs.iter().position(|q| q.alive && q.snap.key == h.parent(p).key))
-                .map(|i| i as u16),
+                .and_then(|p| h.procs.iter().find(|(_, q)| q.snap.key == h.parent(p).key))
+                .map(|(slot, _)| slot),
             Who::Service(name) => self.service_slot(host, name).or(Some(h.services)),
             Who::Image(name) => self.image_slot_of(host, name, inst),
             Who::Shell => self.shell_slot(host).or(Some(h.services)),

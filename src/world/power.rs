@@ -51,7 +51,7 @@ impl State {
                 let t = self.tasks[*t as usize].as_ref()?;
                 (t.host, t.inst.attack || t.tag != 0)
             }
-            What::End(p, _) | What::Console(p) => (p.host, self.proc(*p).is_some_and(|p| p.tag != 0)),
+            What::End(p, _) | What::Console(p) => (p.host, self.proc(*p).is_some_and(|p| p.snap.tag != 0)),
             What::LogOff(host, _) => (*host, false),
             What::Desk { host, desk, .. } => (*host, desk.tag != 0),
             What::AtDesk { host, play, .. } => (*host, play.0.inst.attack),

@@ -5,7 +5,7 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, BootProcess, Image};
 use crate::world::fact::Val;
-use crate::world::host::{EARLY, Level, OWN_IMAGES, Proc, ProcRef, SYSTEM_LUID, Snap};
+use crate::world::host::{EARLY, Level, Luid, OWN_IMAGES, Proc, ProcRef, SYSTEM_LUID, Snap};
 use crate::world::instance::{InstId, hex};
 use crate::world::program::{Integrity, Spawn, Tpl, Who};
 use crate::world::state::{State, Task, What};
@@ -26,7 +26,7 @@ pub struct Start<'a> {
     /// Account.
     pub account: AccountId,
     /// Its session.
-    pub luid: u64,
+    pub luid: Luid,
     /// Integrity.
     pub integrity: Integrity,
     /// Truth.
@@ -43,7 +43,7 @@ impl<'a> Start<'a> {
         b: &BootProcess,
         line: &'a str,
         parent: ProcRef,
-        (account, luid): (AccountId, u64),
+        (account, luid): (AccountId, Luid),
         tag: u32,
     ) -> Start<'a> {
         Start {
@@ -71,8 +71,8 @@ impl State {
     /// The process of a program that a story means: the youngest of its own, else anyone's.
     pub(super) fn image_slot_of(&self, host: u32, program: u16, inst: InstId) -> Option<u16> {
         let procs = &self.hosts[host as usize].procs;
-        let own = |slot: &u16| self.tag_of(procs[*slot as usize].tag).is_some_and(|t| t.inst == inst);
-        let start = |slot: &u16| procs[*slot as usize].snap.start;
+        let own = |slot: &u16| self.tag_of(procs[*slot].snap.tag).is_some_and(|t| t.inst == inst);
+        let start = |slot: &u16| procs[*slot].snap.start;
         let youngest = || self.slots_of(host, program).filter(own).max_by_key(start);
         // what people and machines do every day goes through the programs that are open
         (!inst.everyday()).then(youngest).flatten().or_else(|| self.image_slot(host, program))
@@ -83,8 +83,8 @@ impl State {
         let h = &self.hosts[host as usize];
         let boot = self.atlas().host(self.host_id(host)).boot;
         let known = self.shared().habits.slots(boot, program).iter().copied();
-        let others = h.boot_slots..h.procs.len() as u16;
-        let lives = move |slot: &u16| h.procs.get(*slot as usize).is_some_and(|p| p.alive && p.program == program);
+        let others = h.procs.boot_slots()..h.procs.slots();
+        let lives = move |slot: &u16| h.procs.get(*slot).is_some_and(|p| p.program == program);
         known.chain(others).filter(lives)
     }
 
@@ -223,7 +223,7 @@ impl State {
             let i = self.image(image);
             (i.console, i.path.clone())
         };
-        let p = self.hosts[host as usize].procs[s.parent.slot as usize];
+        let p = self.hosts[host as usize].procs[s.parent.slot];
         let session = self.hosts[host as usize].session(s.luid).map(|i| self.hosts[host as usize].sessions[i]);
         let (mut luid, mut logon, mut terminal) = (s.luid, p.snap.logon, p.snap.terminal);
         let (mut level, mut elevation) = (p.snap.level, p.snap.elevation);
@@ -307,29 +307,21 @@ impl State {
             terminal,
             level,
             elevation,
+            tag: if s.tag != 0 { s.tag } else { p.snap.tag },
         };
         let shares_console = p.console && console;
         let grand = h.parent(&p);
         let parent = h.adopt_of(&p.snap, &mut self.texts);
-        let proc = Proc {
-            snap,
-            program: s.program,
-            parent,
-            tag: if s.tag != 0 { s.tag } else { p.tag },
-            conhost: 0,
-            console,
-            alive: true,
-            ending: false,
-        };
+        let proc = Proc { snap, program: s.program, parent, conhost: 0, console, ending: false };
         let slot = match place {
             Some((slot, _)) => {
-                h.procs[slot as usize] = proc;
+                h.procs.put(slot, proc);
                 slot
             }
-            None => h.place(proc),
+            None => h.procs.add(proc),
         };
         let me = ProcRef { host, slot, key: snap.key };
-        let tag = proc.tag;
+        let tag = snap.tag;
         // parts of the kernel are no programs: nobody tells of their start
         if place.is_some() && self.image(image).modules.is_empty() {
             return me;
@@ -362,12 +354,14 @@ impl State {
             account: p.snap.account,
             luid: p.snap.luid,
             integrity: Integrity::Inherit,
-            tag: self.collateral(p.tag),
+            tag: self.collateral(p.snap.tag),
             inst: InstId(0),
             terminal: None,
         };
         let c = self.spawn(of.host, &conhost);
-        self.hosts[of.host as usize].procs[of.slot as usize].conhost = c.slot + 1;
+        if let Some(p) = self.hosts[of.host as usize].procs.get_mut(of.slot) {
+            p.conhost = c.slot + 1;
+        }
     }
 
     /// The same step's collateral tag; 0 stays 0.
@@ -409,9 +403,9 @@ impl State {
         let mut times = Loads::of(&p.snap);
         let mut until = (0..modules).map(|k| times.next(k)).last().unwrap_or(p.snap.start) + Span::us(100);
         let h = &self.hosts[r.host as usize];
-        for (slot, c) in h.procs.iter().enumerate() {
-            if c.alive && c.ending && h.parent(c).key == p.snap.key {
-                let child = ProcRef { host: r.host, slot: slot as u16, key: c.snap.key };
+        for (slot, c) in h.procs.iter() {
+            if c.ending && h.parent(c).key == p.snap.key {
+                let child = ProcRef { host: r.host, slot, key: c.snap.key };
                 until = until.max(self.busy_until(child, c) + Span::us(300));
             }
         }
@@ -427,34 +421,32 @@ impl State {
         }
         let until = self.busy_until(r, &p);
         if time < until {
-            self.hosts[r.host as usize].procs[r.slot as usize].ending = true;
+            if let Some(p) = self.hosts[r.host as usize].procs.get_mut(r.slot) {
+                p.ending = true;
+            }
             return self.at(until, What::End(r, code));
         }
         if p.conhost > 0 {
             let slot = p.conhost - 1;
             let c = self.proc_ref(r.host, slot);
             let h = &self.hosts[r.host as usize];
-            let child = &h.procs[slot as usize];
-            if child.alive && h.parent(child).key == p.snap.key {
+            let child = &h.procs[slot];
+            if child.alive() && h.parent(child).key == p.snap.key {
                 self.end_process(c, 0, time + Span::us(600 + (p.snap.key as i64 * 53) % 1_900));
             }
         }
         let parent = self.parent(r.host, &p);
         if self.wants(Kind::ProcessEnd) {
-            let i = self.fact(Kind::ProcessEnd, r.host, time, &p.snap, p.tag);
+            let i = self.fact(Kind::ProcessEnd, r.host, time, &p.snap, p.snap.tag);
             let f = self.facts.get_mut(i);
             f.extra.push((Field::ProcExitCode, Val::Uint(code as u64)));
             f.parent = parent;
             self.done(i);
         }
         let h = &mut self.hosts[r.host as usize];
-        h.procs[r.slot as usize].alive = false;
+        h.procs.remove(r.slot);
         h.remember(p.snap.pid);
         let parent = h.orphan(p.parent);
-        // slots of the boot image keep their meaning: they are not given to others
-        if r.slot >= h.boot_slots {
-            h.free.push(r.slot);
-        }
         for t in [p.snap.command_line, p.snap.directory, p.snap.path, parent] {
             self.texts.release(t);
         }
@@ -467,8 +459,13 @@ impl State {
             return;
         }
         let (Some(p), Some(q)) = (self.proc(by).copied(), self.proc(target).copied()) else { return };
-        let i =
-            self.fact(Kind::ProcessAccess, by.host, time + Span::us(150), &p.snap, if tag != 0 { tag } else { p.tag });
+        let i = self.fact(
+            Kind::ProcessAccess,
+            by.host,
+            time + Span::us(150),
+            &p.snap,
+            if tag != 0 { tag } else { p.snap.tag },
+        );
         let parent = self.parent(by.host, &p);
         let f = self.facts.get_mut(i);
         (f.target, f.parent) = (q.snap, parent);
@@ -518,7 +515,14 @@ impl State {
         self.facts.get_mut(i).extra.push((Field::InjectAddress, Val::Uint(address)));
         self.done(i);
         // what it does from now on is the instance's doing
-        self.hosts[target.host as usize].procs[target.slot as usize].tag = tag;
+        self.own(target.host, target.slot, tag);
+    }
+
+    /// A process's doings are a step's from now on.
+    pub(super) fn own(&mut self, host: u32, slot: u16, tag: u32) {
+        if let Some(p) = self.hosts[host as usize].procs.get_mut(slot) {
+            p.snap.tag = tag;
+        }
     }
 
     /// Ends a process at a later time.

@@ -643,7 +643,8 @@ impl Library {
         })
     }
     /// Adds a script.
-    pub fn script(&mut self, script: Script) -> ScriptId {
+    pub fn script(&mut self, mut script: Script) -> ScriptId {
+        script.shrink_to_fit();
         Arc::make_mut(&mut self.scripts).push(script);
         ScriptId(self.scripts.len() as u32 - 1)
     }

@@ -33,7 +33,7 @@ impl State {
     pub fn service_slot(&self, host: u32, service: u16) -> Option<u16> {
         let boot = self.atlas().host(self.host_id(host)).boot;
         let slot = self.shared().habits.service(boot, service);
-        let alive = |slot: &u16| self.hosts[host as usize].procs.get(*slot as usize).is_some_and(|p| p.alive);
+        let alive = |slot: &u16| self.hosts[host as usize].procs.get(*slot).is_some();
         slot.filter(alive).or_else(|| self.daemon(host, service).map(|d| d.process.slot))
     }
 
@@ -70,7 +70,7 @@ impl State {
                     let tag = self.collateral(tag);
                     self.rise_for(t.host, place, tag);
                     // what it does from then on is what it always does
-                    self.hosts[t.host as usize].procs[place as usize].tag = 0;
+                    self.own(t.host, place, 0);
                     Request::Play(Some(fact), None)
                 }
                 (true, None, Some(start)) if self.starts_here(id, start) => Request::Play(Some(fact), Some(start)),
@@ -93,8 +93,9 @@ impl State {
             place == Some(slot) && shared.atlas.boots[boot as usize].processes[slot as usize].services.len() > 1;
         if !shared_host && ![h.lsass, h.services, h.eventlog, h.sensor].contains(&slot) {
             let process = self.proc_ref(t.host, slot);
-            if tag != 0 && self.hosts[t.host as usize].procs[slot as usize].tag == 0 {
-                self.hosts[t.host as usize].procs[slot as usize].tag = self.collateral(tag);
+            if tag != 0 && self.hosts[t.host as usize].procs[slot].snap.tag == 0 {
+                let tag = self.collateral(tag);
+                self.own(t.host, slot, tag);
             }
             // it has told its state before it exits
             self.at(now + Span::us(900 + (process.key as u16 as i64 * 71) % 40_000), What::End(process, 0));

@@ -7,6 +7,7 @@ use crate::activity::Field;
 use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, HostId};
+use crate::world::host::Luid;
 use crate::world::instance::InstId;
 use crate::world::logon::guid_bytes;
 use crate::world::program::{AccountSel, Dur, HostSel, LogonResult, Part, ScriptId, Tpl, Who};
@@ -147,7 +148,7 @@ impl State {
     pub(super) fn share(&mut self, l: LogOn) {
         let Some(host) = self.local(l.host) else { return };
         let now = self.now;
-        let served = self.served.range_mut((host, 0)..=(host, u64::MAX)).find(|(_, s)| s.id == l.link);
+        let served = self.served.range_mut((host, 0)..=(host, Luid::MAX)).find(|(_, s)| s.id == l.link);
         let open = served.map(|((_, luid), s)| {
             s.last = now;
             *luid
@@ -165,12 +166,12 @@ impl State {
     }
 
     /// A session that a client opened with its first request.
-    pub(super) fn serve(&mut self, host: u32, luid: u64, id: u64) {
+    pub(super) fn serve(&mut self, host: u32, luid: Luid, id: u64) {
         self.served.insert((host, luid), Served { id, last: self.now, shares: vec![] });
     }
 
     /// Whether a session of a server is still in use.
-    pub(super) fn in_use(&self, host: u32, luid: u64) -> bool {
+    pub(super) fn in_use(&self, host: u32, luid: Luid) -> bool {
         let Some(s) = self.served.get(&(host, luid)) else { return false };
         self.now < s.last + idle(s.id)
             || self.tasks.iter().flatten().any(|t| t.host == host && t.luid == luid && t.closes.is_some())
@@ -206,7 +207,7 @@ impl State {
     /// A client let go of a session here.
     pub(super) fn unshare(&mut self, host: HostId, link: u64) {
         let Some(host) = self.local(host) else { return };
-        let found = self.served.range((host, 0)..=(host, u64::MAX)).find(|(_, s)| s.id == link);
+        let found = self.served.range((host, 0)..=(host, Luid::MAX)).find(|(_, s)| s.id == link);
         let Some(luid) = found.map(|((_, luid), _)| *luid) else { return };
         self.served.remove(&(host, luid));
         self.log_off(host, luid, false);

@@ -13,7 +13,7 @@ use crate::rng::{Rng, mix, purpose};
 use crate::time::{Span, Time};
 use crate::world::atlas::{AccountId, Atlas, HostId, Image, ImageId};
 use crate::world::fact::{Fact, Facts};
-use crate::world::host::{Host, OWN_IMAGES, ProcRef, Regs, Snap};
+use crate::world::host::{Host, Luid, OWN_IMAGES, ProcRef, Regs, Snap};
 use crate::world::instance::{Casting, Choices, Inst, InstId, Run};
 use crate::world::life::Turn;
 use crate::world::program::{HostSel, Library, Part, Rhythm, ScenarioId, ScriptId, Who};
@@ -30,7 +30,7 @@ pub struct Shared {
     /// Scripts, scenarios, habits.
     pub library: Library,
     /// Least boot id and logon id of each host that an earlier run left unused; empty where there was none.
-    pub ids: Vec<(u16, u64)>,
+    pub ids: Vec<(u16, Luid)>,
     /// Who can be cast.
     pub casting: Casting,
     /// Seed of the run's life (the atlas has its own).
@@ -142,7 +142,7 @@ pub enum What {
     /// The console host of a process starts.
     Console(ProcRef),
     /// A session ends.
-    LogOff(u32, u64),
+    LogOff(u32, Luid),
     /// A person does the next thing.
     Habit(u32),
     /// A habit that comes by the clock, or with a logon, is due: host, habit.
@@ -158,7 +158,7 @@ pub enum What {
     /// The next process of a desktop beside the console's starts.
     Desk { host: u32, desk: crate::world::desktop::Desk, at: u16, then: Option<Box<(Play, Span)>> },
     /// Something is done at such a desktop: host, logon id, what and how long the session is held after it.
-    AtDesk { host: u32, luid: u64, play: Box<(Play, Span)> },
+    AtDesk { host: u32, luid: Luid, play: Box<(Play, Span)> },
     /// Something from another cell or a delayed start.
     Mail(Box<Body>),
 }
@@ -318,7 +318,7 @@ pub struct LogOn {
     /// Name that was typed where the account does not exist.
     pub typed: Option<Box<str>>,
     /// Session of the process that asks the secondary logon service for another: account and LUID.
-    pub caller: Option<(AccountId, u64)>,
+    pub caller: Option<(AccountId, Luid)>,
     /// The SMB session it opens, 0 for none.
     pub link: u64,
     /// Terminal session of a logon over Remote Desktop whose screen is there, else 0.
@@ -356,7 +356,7 @@ pub struct Task {
     /// Account of the actor.
     pub account: AccountId,
     /// Session of the actor.
-    pub luid: u64,
+    pub luid: Luid,
     /// Seed of draws that are the same within the task.
     pub seed: u64,
     /// Seed of the values that texts name: the same here and in what the task sets off elsewhere.
@@ -376,7 +376,7 @@ pub struct Task {
     /// Truth of a background run: that of its process.
     pub tag: u32,
     /// Session to close after the end, and how long after.
-    pub closes: Option<(u64, Span)>,
+    pub closes: Option<(Luid, Span)>,
     /// Made by fill.
     pub fill: bool,
     /// The operation at `pc` has had its wait.
@@ -439,7 +439,7 @@ pub struct State {
     /// SMB sessions that hosts here have with servers.
     pub links: BTreeMap<crate::world::smb::LinkKey, crate::world::smb::Link>,
     /// SMB sessions that hosts here serve: host, logon id.
-    pub served: BTreeMap<(u32, u64), crate::world::smb::Served>,
+    pub served: BTreeMap<(u32, Luid), crate::world::smb::Served>,
     /// Truth of facts; 0 is none.
     pub tags: Vec<Tag>,
     /// Facts with records to be written.
@@ -651,10 +651,9 @@ impl State {
         use std::mem::size_of;
         let host = |h: &Host| {
             size_of::<Host>()
-                + h.procs.capacity() * size_of::<crate::world::host::Proc>()
+                + h.procs.bytes()
                 + h.sessions.capacity() * size_of::<crate::world::host::Session>()
                 + h.parents.capacity() * size_of::<crate::world::host::Kept>()
-                + h.free.capacity() * 2
         };
         self.hosts.iter().map(host).sum::<usize>()
             + self.texts.bytes()
@@ -665,12 +664,12 @@ impl State {
 
     /// A process by reference, while it lives.
     pub fn proc(&self, r: ProcRef) -> Option<&crate::world::host::Proc> {
-        self.hosts.get(r.host as usize)?.procs.get(r.slot as usize).filter(|p| p.alive && p.snap.key == r.key)
+        self.hosts.get(r.host as usize)?.procs.get(r.slot).filter(|p| p.snap.key == r.key)
     }
 
     /// A reference to a living process in a slot.
     pub fn proc_ref(&self, host: u32, slot: u16) -> ProcRef {
-        ProcRef { host, slot, key: self.hosts[host as usize].procs[slot as usize].snap.key }
+        ProcRef { host, slot, key: self.hosts[host as usize].procs[slot].snap.key }
     }
 
     /// Hours since local midnight at any host's site.

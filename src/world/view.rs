@@ -5,7 +5,7 @@ use crate::rng::{mix, purpose};
 use crate::time::Time;
 use crate::world::atlas::{Account, AccountId, AccountKind, Module, ModuleId};
 use crate::world::fact::{Fact, NO_MODULE, Val};
-use crate::world::host::{Level, SYSTEM_LUID, Snap};
+use crate::world::host::{Level, Luid, SYSTEM_LUID, Snap};
 use crate::world::logon::random_guid;
 use crate::world::state::State;
 
@@ -110,7 +110,7 @@ impl<'a> FactView<'a> {
 
     /// A process of the host by slot, for what sensors name all the time.
     fn pid(&self, slot: u16) -> u32 {
-        self.state.hosts[self.fact.host as usize].procs.get(slot as usize).map_or(4, |p| p.snap.pid)
+        self.state.hosts[self.fact.host as usize].procs.pid(slot).unwrap_or(4)
     }
 
     fn proc(&self, s: &'a Snap, field: Field, base: Field) -> Value<'a> {
@@ -173,8 +173,10 @@ impl<'a> FactView<'a> {
             DOMAIN => text(&self.account(s.account).domain),
             SUBJECT => text(self.subject_name(s.account)),
             SUBJECT_DOMAIN => text(self.subject_domain(s.account)),
-            LOGON => Value::Uint(s.luid),
-            LOGON_ENTITY => Value::Entity(Entity { machine: self.host().machine_part, second: s.logon, key: s.luid }),
+            LOGON => Value::Uint(s.luid as u64),
+            LOGON_ENTITY => {
+                Value::Entity(Entity { machine: self.host().machine_part, second: s.logon, key: s.luid as u64 })
+            }
             SESSION => Value::Uint(s.terminal as u64),
             INTEGRITY => text(match s.level {
                 Level::Untrusted => "Untrusted",
@@ -321,7 +323,7 @@ impl View for FactView<'_> {
             F::UserSid => text(&self.account(f.subject).sid),
             F::UserName => text(self.subject_name(f.subject)),
             F::UserDomain => text(self.subject_domain(f.subject)),
-            F::UserLogonId => Value::Uint(f.subject_luid),
+            F::UserLogonId => Value::Uint(f.subject_luid as u64),
             F::UserUpn => text(&self.account(f.subject).upn),
             F::TargetSid if f.account != AccountId::NOBODY => text(&self.account(f.account).sid),
             F::TargetName if f.account != AccountId::NOBODY => text(&self.account(f.account).name),
@@ -411,4 +413,4 @@ pub fn copied_handle(draw: u64) -> u64 {
 }
 
 /// The session that stands for a host's kernel.
-pub const KERNEL_LUID: u64 = SYSTEM_LUID;
+pub const KERNEL_LUID: Luid = SYSTEM_LUID;

@@ -1,6 +1,7 @@
 //! Whose session a play runs in: one that is there, a network logon, new credentials beside the caller's own.
 
 use super::*;
+use crate::world::host::Luid;
 
 impl State {
     /// Whether a play is by somebody of the domain who has no session on the host yet.
@@ -27,7 +28,7 @@ impl State {
 
     /// The session of a play's parent, when the play is by another account of the domain than that process has: whoever
     /// runs things under somebody's process as somebody else took new credentials (`runas /netonly`, a made token).
-    pub(super) fn borrows(&self, host: u32, p: &Play) -> Option<(AccountId, u64)> {
+    pub(super) fn borrows(&self, host: u32, p: &Play) -> Option<(AccountId, Luid)> {
         use crate::world::atlas::AccountKind as K;
         let Who::Named(_) = p.parent else { return None };
         let parent = self.lookup(host, p.parent, p.inst.id, &Regs::default())?;
@@ -40,7 +41,7 @@ impl State {
     }
 
     /// Lets a play begin with new credentials beside the session of its parent.
-    pub(super) fn take_credentials(&mut self, p: Play, caller: (AccountId, u64)) {
+    pub(super) fn take_credentials(&mut self, p: Play, caller: (AccountId, Luid)) {
         let rng = Rng::of(p.seed, 0, purpose("session"));
         self.begin_with_logon(p, 9, None, Some(caller), (60, 2_400), rng);
     }
@@ -51,7 +52,7 @@ impl State {
         p: Play,
         logon_type: u8,
         from: Option<(HostId, u16)>,
-        caller: Option<(AccountId, u64)>,
+        caller: Option<(AccountId, Luid)>,
         hold: (i64, i64),
         mut rng: Rng,
     ) {
@@ -94,7 +95,7 @@ impl State {
     }
 
     /// The session an account has on a host: the actor's own, a living one, else the actor's.
-    pub fn session_for(&self, host: u32, account: AccountId, actor: &Snap, inst: &instance::Inst) -> (AccountId, u64) {
+    pub fn session_for(&self, host: u32, account: AccountId, actor: &Snap, inst: &instance::Inst) -> (AccountId, Luid) {
         let h = &self.hosts[host as usize];
         let outbound = h.session(actor.luid).and_then(|i| h.sessions[i].outbound);
         if actor.pid != 0 && (actor.account == account || outbound == Some(account)) {
