@@ -46,7 +46,6 @@ const fn below(x: u64, b: u8) -> u64 {
 trait Set {
     /// High bits of special bytes; exact for the lowest.
     fn mask(x: u64) -> u64;
-    fn special(b: u8) -> bool;
     /// Bytes for a special byte; `next` is the byte after it.
     fn replace(b: u8, next: Option<u8>, buffer: &mut [u8; 8]) -> usize;
 }
@@ -98,10 +97,6 @@ impl Set for Json {
         below(x, 0x20) | equals(x, b'"') | equals(x, b'\\')
     }
     #[inline(always)]
-    fn special(b: u8) -> bool {
-        b < 0x20 || b == b'"' || b == b'\\'
-    }
-    #[inline(always)]
     fn replace(b: u8, _: Option<u8>, buffer: &mut [u8; 8]) -> usize {
         json_replace(b, buffer)
     }
@@ -112,10 +107,6 @@ impl Set for JsonLf {
     #[inline(always)]
     fn mask(x: u64) -> u64 {
         Json::mask(x)
-    }
-    #[inline(always)]
-    fn special(b: u8) -> bool {
-        Json::special(b)
     }
     #[inline(always)]
     fn replace(b: u8, next: Option<u8>, buffer: &mut [u8; 8]) -> usize {
@@ -130,12 +121,8 @@ impl Set for JsonXml {
         Json::mask(x) | Xml::mask(x)
     }
     #[inline(always)]
-    fn special(b: u8) -> bool {
-        Json::special(b) || Xml::special(b)
-    }
-    #[inline(always)]
     fn replace(b: u8, _: Option<u8>, buffer: &mut [u8; 8]) -> usize {
-        if Json::special(b) { json_replace(b, buffer) } else { xml_replace(b, buffer) }
+        if b < 0x20 || matches!(b, b'"' | b'\\') { json_replace(b, buffer) } else { xml_replace(b, buffer) }
     }
 }
 
@@ -144,10 +131,6 @@ impl Set for Xml {
     #[inline(always)]
     fn mask(x: u64) -> u64 {
         below(x, 0x20) | equals(x, b'&') | equals(x, b'<') | equals(x, b'>')
-    }
-    #[inline(always)]
-    fn special(b: u8) -> bool {
-        b < 0x20 || matches!(b, b'&' | b'<' | b'>')
     }
     #[inline(always)]
     fn replace(b: u8, _: Option<u8>, buffer: &mut [u8; 8]) -> usize {
@@ -162,10 +145,6 @@ impl Set for XmlAttribute {
         Xml::mask(x) | equals(x, b'\'')
     }
     #[inline(always)]
-    fn special(b: u8) -> bool {
-        Xml::special(b) || b == b'\''
-    }
-    #[inline(always)]
     fn replace(b: u8, _: Option<u8>, buffer: &mut [u8; 8]) -> usize {
         if b == b'\'' { put(b"&apos;", buffer) } else { xml_replace(b, buffer) }
     }
@@ -176,10 +155,6 @@ impl Set for JsonJson {
     #[inline(always)]
     fn mask(x: u64) -> u64 {
         Json::mask(x)
-    }
-    #[inline(always)]
-    fn special(b: u8) -> bool {
-        Json::special(b)
     }
     #[inline(always)]
     fn replace(b: u8, _: Option<u8>, buffer: &mut [u8; 8]) -> usize {
@@ -240,17 +215,33 @@ fn run<S: Set>(s: &[u8], out: &mut Vec<u8>) {
         at += good + n;
         i += 1;
     }
-    out.truncate(at);
-    while let Some(&b) = s.get(i) {
-        if S::special(b) {
-            let mut buffer = [0; 8];
-            let n = S::replace(b, s.get(i + 1).copied(), &mut buffer);
-            out.extend_from_slice(&buffer[..n]);
-        } else {
-            out.push(b);
+    // fewer than eight are left: they go into the low bytes of a word, and the zeros above them count as special
+    let mut left = s.len() - i;
+    let mut word = match s.last_chunk::<8>() {
+        _ if left == 0 => 0,
+        Some(end) => u64::from_le_bytes(*end) >> (8 * (8 - left)),
+        None => s[i..].iter().rev().fold(0, |word, b| word << 8 | *b as u64),
+    };
+    while left > 0 {
+        if at + SLACK > out.len() {
+            out.resize(at + 8 * SLACK, 0);
         }
-        i += 1;
+        let dst = &mut out[at..at + SLACK];
+        dst[..8].copy_from_slice(&word.to_le_bytes());
+        let good = (S::mask(word).trailing_zeros() / 8) as usize;
+        if good >= left {
+            at += left;
+            break;
+        }
+        let special = (word >> (8 * good)) as u8;
+        word = word >> (8 * good) >> 8;
+        left -= good + 1;
+        let mut buffer = [0; 8];
+        let n = S::replace(special, (left > 0).then_some(word as u8), &mut buffer);
+        dst[good..good + 8].copy_from_slice(&buffer);
+        at += good + n;
     }
+    out.truncate(at);
 }
 
 /// Copies a part of `out` that is JSON text already to its end, with XML entities: what [`Esc::JsonXml`] would have

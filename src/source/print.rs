@@ -50,7 +50,7 @@ pub fn date_time(t: Time, separator: u8, digits: u8, out: &mut Vec<u8>) {
     let (days, of_day) = (second.div_euclid(86_400), second.rem_euclid(86_400) as u32);
     let (year, month, day) = civil_from_days(days);
     let year = year.clamp(0, 9999) as u32;
-    let mut b = *b"0000-00-00 00:00:00.000000000";
+    let mut b = *b"0000-00-00 00:00:00.000000000   ";
     b[..2].copy_from_slice(&two((year / 100) as u8));
     b[2..4].copy_from_slice(&two((year % 100) as u8));
     b[5..7].copy_from_slice(&two(month));
@@ -62,16 +62,16 @@ pub fn date_time(t: Time, separator: u8, digits: u8, out: &mut Vec<u8>) {
     if digits == 0 {
         return out.extend_from_slice(&b[..19]);
     }
-    let mut rest = t.subsec();
-    let digits = digits.min(9) as usize;
-    for _ in digits..9 {
-        rest /= 10;
-    }
-    for slot in b[20..20 + digits].iter_mut().rev() {
-        *slot = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    out.extend_from_slice(&b[..20 + digits]);
+    let part = t.subsec();
+    b[20] = b'0' + (part / 100_000_000) as u8;
+    b[21..23].copy_from_slice(&two((part / 1_000_000 % 100) as u8));
+    b[23..25].copy_from_slice(&two((part / 10_000 % 100) as u8));
+    b[25..27].copy_from_slice(&two((part / 100 % 100) as u8));
+    b[27..29].copy_from_slice(&two((part % 100) as u8));
+    // a copy of a length that is known costs less than one of the bytes that are asked for
+    let end = out.len() + 20 + digits.min(9) as usize;
+    out.extend_from_slice(&b);
+    out.truncate(end);
 }
 
 /// RFC 3339 in UTC, `Z` at the end.
@@ -175,15 +175,11 @@ pub fn filetime(t: Time) -> u64 {
 #[inline]
 pub fn guid(bytes: &[u8; 16], upper: bool, braces: bool, out: &mut Vec<u8>) {
     let table = if upper { UPPER } else { LOWER };
+    const PLACES: [usize; 16] = [1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35];
     let mut b = *b"{00000000-0000-0000-0000-000000000000}";
-    let mut at = 1;
-    for (i, byte) in bytes.iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            at += 1;
-        }
+    for (byte, at) in bytes.iter().zip(PLACES) {
         b[at] = table[(byte >> 4) as usize];
         b[at + 1] = table[(byte & 15) as usize];
-        at += 2;
     }
     out.extend_from_slice(if braces { &b } else { &b[1..37] });
 }

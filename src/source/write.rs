@@ -23,8 +23,14 @@ pub fn run<V: View, P: Policy>(program: &Program, names: Names<'_>, view: &V, po
     let ops = program.ops.as_slice();
     let mut pc = 0;
     out.reserve(program.size);
-    while let Some(op) = ops.get(pc) {
+    while let Some(mut op) = ops.get(pc) {
         pc += 1;
+        // every other one is a literal
+        if let Op::Lit { at, len } = *op {
+            literal(&program.literals, at, len, out);
+            let Some(next) = ops.get(pc) else { break };
+            (op, pc) = (next, pc + 1);
+        }
         match *op {
             Op::Lit { at, len } => literal(&program.literals, at, len, out),
             Op::Put { quoted, slot, or, .. } | Op::Hashes { quoted, slot, or, .. } => {

@@ -453,11 +453,12 @@ impl Host {
     }
     /// What the host's clock shows at an instant: it counts in steps of 100 ns, as a FILETIME does.
     pub fn clock(&self, atlas: &crate::world::atlas::Host, t: Time) -> Time {
-        let since = (t.0 - self.booted.0) as i128 * atlas.clock_drift_ppb as i128 / 1_000_000_000;
+        const SECOND: i64 = 1_000_000_000;
+        let (up, drift) = (t.0 - self.booted.0, atlas.clock_drift_ppb as i64);
+        // seconds and the rest apart: their product with the drift does not fit in 64 bits
+        let since = up / SECOND * drift + up % SECOND * drift / SECOND;
         // time service pulls it back: the drift is a saw tooth of an hour
-        let saw = since
-            .rem_euclid(3_600_000_000_000 * atlas.clock_drift_ppb.unsigned_abs().max(1) as i128 / 1_000_000_000 + 1);
-        let shown = t + atlas.clock_offset + Span(saw as i64);
+        let shown = t + atlas.clock_offset + Span(since.rem_euclid(3_600 * drift.abs().max(1) + 1));
         Time(shown.0.div_euclid(100) * 100)
     }
 }

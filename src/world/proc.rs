@@ -83,9 +83,7 @@ impl State {
         let h = &self.hosts[host as usize];
         let boot = self.atlas().host(self.host_id(host)).boot;
         let known = self.shared().habits.slots(boot, program).iter().copied();
-        let others = h.procs.boot_slots()..h.procs.slots();
-        let lives = move |slot: &u16| h.procs.get(*slot).is_some_and(|p| p.program == program);
-        known.chain(others).filter(lives)
+        known.filter(move |slot| h.procs.is(*slot, program)).chain(h.procs.others(program))
     }
 
     /// Second of an instant by a host's clock.

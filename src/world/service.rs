@@ -33,7 +33,7 @@ impl State {
     pub fn service_slot(&self, host: u32, service: u16) -> Option<u16> {
         let boot = self.atlas().host(self.host_id(host)).boot;
         let slot = self.shared().habits.service(boot, service);
-        let alive = |slot: &u16| self.hosts[host as usize].procs.get(*slot).is_some();
+        let alive = |slot: &u16| self.hosts[host as usize].procs.lives(*slot);
         slot.filter(alive).or_else(|| self.daemon(host, service).map(|d| d.process.slot))
     }
 

@@ -4,11 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::world::host::Proc;
 
-/// Where a slot's process is in [`Table::procs`]; from [`GONE`] on a quarter of the pid of the last one that lived there.
+/// What is looked up most often of a slot's process.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Place(u16);
+struct Place {
+    /// Where it is in [`Table::procs`]; from [`GONE`] on a quarter of the pid of the last one that lived there.
+    at: u16,
+    /// Program of the process, or of the last one.
+    program: u16,
+}
 
 const GONE: u16 = 1 << 15;
+const EMPTY: Place = Place { at: GONE, program: 0 };
 
 /// Places that are made at once. An allocator hands out a kilobyte more or less, not a process.
 const BLOCK: usize = 1024 / size_of::<Proc>();
@@ -34,7 +40,7 @@ pub struct Table {
 impl Table {
     /// A table with the slots of a boot image, all empty.
     pub fn of_boot(slots: usize) -> Table {
-        Table { places: vec![Place(GONE); slots], boot: slots as u16, ..Table::default() }
+        Table { places: vec![EMPTY; slots], boot: slots as u16, ..Table::default() }
     }
     /// Slots of the boot image; they are never given to others.
     pub fn boot_slots(&self) -> u16 {
@@ -46,22 +52,39 @@ impl Table {
     }
     /// Memory that it holds, in bytes.
     pub fn bytes(&self) -> usize {
-        let words = self.places.capacity() + self.vacant.capacity() + self.free.capacity();
-        self.procs.capacity() * size_of::<Proc>() + words * size_of::<u16>()
+        let numbers = self.vacant.capacity() + self.free.capacity();
+        self.procs.capacity() * size_of::<Proc>()
+            + self.places.capacity() * size_of::<Place>()
+            + numbers * size_of::<u16>()
     }
     /// The process in a slot, if one lives there.
     #[inline]
     pub fn get(&self, slot: u16) -> Option<&Proc> {
-        self.procs.get(self.places.get(slot as usize)?.0 as usize)
+        self.procs.get(self.places.get(slot as usize)?.at as usize)
     }
     /// See [`Table::get`].
     #[inline]
     pub fn get_mut(&mut self, slot: u16) -> Option<&mut Proc> {
-        self.procs.get_mut(self.places.get(slot as usize)?.0 as usize)
+        self.procs.get_mut(self.places.get(slot as usize)?.at as usize)
+    }
+    /// Whether a process lives in a slot.
+    #[inline]
+    pub fn lives(&self, slot: u16) -> bool {
+        self.places.get(slot as usize).is_some_and(|place| place.at < GONE)
+    }
+    /// Whether a process of a program lives in a slot.
+    #[inline]
+    pub fn is(&self, slot: u16, program: u16) -> bool {
+        self.places.get(slot as usize).is_some_and(|place| place.at < GONE && place.program == program)
+    }
+    /// Slots behind those of the boot image in which a program lives.
+    pub fn others(&self, program: u16) -> impl Iterator<Item = u16> + '_ {
+        let places = self.places.iter().zip(0u16..).skip(self.boot as usize);
+        places.filter(move |(p, _)| p.at < GONE && p.program == program).map(|(_, slot)| slot)
     }
     /// Pid of the process in a slot, or of the last one that lived there; 0 where none did.
     pub fn pid(&self, slot: u16) -> Option<u32> {
-        let place = self.places.get(slot as usize)?.0;
+        let place = self.places.get(slot as usize)?.at;
         Some(self.procs.get(place as usize).map_or((place - GONE) as u32 * 4, |p| p.snap.pid))
     }
     /// Living processes in no order.
@@ -77,11 +100,11 @@ impl Table {
         self.places
             .iter()
             .enumerate()
-            .filter_map(|(slot, place)| Some((slot as u16, self.procs.get(place.0 as usize)?)))
+            .filter_map(|(slot, place)| Some((slot as u16, self.procs.get(place.at as usize)?)))
     }
     /// Puts a process into a slot.
     pub fn put(&mut self, slot: u16, p: Proc) {
-        let place = match self.places[slot as usize].0 {
+        let place = match self.places[slot as usize].at {
             GONE.. => self.vacant.pop().unwrap_or_else(|| {
                 if self.procs.len() == self.procs.capacity() {
                     self.procs.reserve_exact(BLOCK - self.procs.len() % BLOCK);
@@ -92,13 +115,13 @@ impl Table {
             taken => taken,
         };
         self.procs[place as usize] = p;
-        self.places[slot as usize] = Place(place);
+        self.places[slot as usize] = Place { at: place, program: p.program };
     }
     /// Puts a process into a slot behind those of the boot image.
     pub fn add(&mut self, p: Proc) -> u16 {
         let slot = self.free.pop().unwrap_or_else(|| {
             super::host::grow(&mut self.places);
-            self.places.push(Place(GONE));
+            self.places.push(EMPTY);
             self.places.len() as u16 - 1
         });
         self.put(slot, p);
@@ -106,9 +129,9 @@ impl Table {
     }
     /// Makes a slot empty.
     pub fn remove(&mut self, slot: u16) {
-        let place = self.places[slot as usize].0;
+        let place = self.places[slot as usize].at;
         if let Some(p) = self.procs.get_mut(place as usize) {
-            self.places[slot as usize] = Place(GONE | (p.snap.pid / 4) as u16);
+            self.places[slot as usize].at = GONE | (p.snap.pid / 4) as u16;
             *p = NOBODY;
             self.vacant.push(place);
             if slot >= self.boot {
