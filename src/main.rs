@@ -3,16 +3,18 @@
 use std::process::ExitCode;
 
 /// A world is planned on some threads and lives on others, and records are let go where they were not made: the system's
-/// allocator keeps what each of them once took (a fifth of a large world's memory).
+/// allocator keeps what each of them once took (a fifth of a large world's memory). C code uses it as well: librdkafka
+/// takes and lets go half a megabyte for each batch.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Few arenas, and memory goes back to the system a second after it was let go.
+/// Few arenas; memory goes back to the system a second after it was let go; large pages, where the system has them on
+/// request: thousands of hosts lie far apart (a tenth of a cell's time).
 // Why unsafe: the allocator reads its options from a symbol of this name, and no other crate may have one.
 #[cfg(target_os = "linux")]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-pub static MALLOC_CONF: &[u8; 30] = b"narenas:2,dirty_decay_ms:1000\0";
+#[unsafe(export_name = "malloc_conf")]
+pub static MALLOC_CONF: &[u8; 41] = b"narenas:2,dirty_decay_ms:1000,thp:always\0";
 
 fn main() -> ExitCode {
     skirmish::cli::main()

@@ -107,6 +107,10 @@ pub trait Sink: Send + Sync + std::fmt::Debug {
     fn add_services(&mut self, _names: &[&'static str], _add: AddServices) -> bool {
         false
     }
+    /// Threads of its own that keep a processor busy: compressing is as much work as making what is compressed.
+    fn threads(&self) -> usize {
+        0
+    }
     /// Begins to reach its destination while the world is still being planned. What goes wrong, [`Sink::open`] tells.
     fn begin(&mut self, _queue_bytes_max: u64) {}
     /// Takes what can be refused (a port, a folder, a secret's file), so that a run fails before it starts.

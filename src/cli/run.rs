@@ -87,8 +87,7 @@ impl Args {
         for w in &planned.report.warnings {
             eprintln!("note: {w}");
         }
-        let threads =
-            planned.config.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let threads = planned.config.threads.unwrap_or_else(|| threads_beside(&planned));
         let options = app::Options { threads, limits: Limits { count: self.count, span: self.span }, content };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -143,6 +142,13 @@ impl Args {
         })
         .await
     }
+}
+
+/// A thread for each processor, without those that sinks need: two that take turns on one processor wait for each other.
+fn threads_beside(planned: &Planned) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let sinks: usize = planned.sinks.iter().map(|s| s.sink.threads()).sum();
+    processors - sinks.min(processors / 2)
 }
 
 /// SIGTERM or Ctrl-C.

@@ -110,6 +110,10 @@ impl Sink for Kafka {
         self.deliveries.push(DeliveryOptions::from_fields(info, fields, p));
     }
 
+    fn threads(&self) -> usize {
+        1
+    }
+
     /// An idempotent producer gets its id half a second after it was made, whatever the brokers do.
     fn begin(&mut self, queue_bytes_max: u64) {
         let Ok(config) = self.options.client_config(queue_bytes_max) else { return };
