@@ -50,12 +50,12 @@ impl Time {
 pub const fn civil_from_days(days: i64) -> (i32, u8, u8) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
+    let doe = z.rem_euclid(146_097) as u32;
     let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
     let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     let mp = (5 * doy + 2) / 153;
     let m = if mp < 10 { mp + 3 } else { mp - 9 };
-    ((yoe + era * 400 + (m <= 2) as i64) as i32, m as u8, (doy - (153 * mp + 2) / 5 + 1) as u8)
+    (yoe as i32 + era as i32 * 400 + (m <= 2) as i32, m as u8, (doy - (153 * mp + 2) / 5 + 1) as u8)
 }
 
 impl Span {

@@ -83,18 +83,20 @@ peer() {
   rate=$(grep -E '^[0-9]+ records sent' "$work/out" | grep -oE '[0-9.]+ records/sec' | tail -1 | cut -d' ' -f1)
 }
 ours() {
-  timed "$work/time" "$bin" run -c "$work/skirmish.yaml" --count "$records" --listen 127.0.0.1:0 --set control.metrics=off
+  timed "$work/time" "$bin" run -c "$work/skirmish.yaml" --count "${1:-$records}" --listen 127.0.0.1:0 --set control.metrics=off
   # as with the peer, from the first connection to the last acknowledgement; planning the world is left out of the rate,
   # not of the processor time
   rate=$(grep -oE '[0-9]+ records in .*: [0-9]+/s' "$work/out" | grep -oE '[0-9]+/s$' | tr -d /s)
 }
 java -cp "$jars/*" org.apache.kafka.tools.TopicCommand --bootstrap-server "$server" --create --topic bench.perf --partitions "$partitions" >/dev/null
 # The Java client counts a batch as it guesses it compressed, librdkafka before compression: the same batch on the wire
-# needs another figure here. The run that tells it warms the broker up as well.
+# needs another figure here.
 peer 500000
 metric() { grep -E "^producer-metrics:$1:" "$work/out" | sed 's/.*: *//'; }
 ours_batch=$(awk -v b="$batch" -v r="$(metric compression-rate-avg)" 'BEGIN {b /= r; print int(b < 1000000 ? b : 1000000)}')
 sed -i "s/batch: 1000000/batch: $ours_batch/" "$work/skirmish.yaml"
+# what each of them asks of the broker is compiled there when it has been asked some thousand times
+for _ in 1 2; do ours 1000000; peer 1000000; done
 echo "payload: 100000 records, $((bytes / 100000)) bytes each; $records records a run; acks=all, $compression, linger $linger ms, $partitions partitions"
 echo "batch: $batch bytes compressed ($(metric batch-size-avg) on average), $ours_batch before compression"
 : >"$work/results"
