@@ -533,7 +533,7 @@ mod tests {
             let pid = h.new_pid();
             assert_eq!(pid % 4, 0);
             assert!(!h.procs.living().any(|p| p.snap.pid == pid));
-            h.procs.push(Proc { snap: Snap { pid, ..Snap::default() }, alive: true, ..Proc::default() });
+            h.procs.add(Proc { snap: Snap { pid, key: pid as u64, ..Snap::default() }, ..Proc::default() });
         }
     }
 }
