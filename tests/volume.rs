@@ -194,7 +194,7 @@ fn the_next_run_repeats_no_boot_and_no_logon() {
     for _ in 0..500 {
         e.step();
     }
-    let ids: Vec<(String, u16, u64)> = e
+    let ids: Vec<(String, u16, u32)> = e
         .cells
         .iter()
         .flat_map(|c| {
@@ -202,10 +202,10 @@ fn the_next_run_repeats_no_boot_and_no_logon() {
         })
         .collect();
     let keys = |e: &Engine| -> BTreeSet<(u32, u64)> {
-        let of = |h: &skirmish::world::host::Host| h.procs.iter().map(|p| (h.id.0, p.snap.key)).collect::<Vec<_>>();
+        let of = |h: &skirmish::world::host::Host| h.procs.living().map(|p| (h.id.0, p.snap.key)).collect::<Vec<_>>();
         e.cells.iter().flat_map(|c| c.state.hosts.iter().flat_map(of)).collect()
     };
-    let logons = |e: &Engine| -> BTreeSet<(u32, u64)> {
+    let logons = |e: &Engine| -> BTreeSet<(u32, u32)> {
         let of = |h: &skirmish::world::host::Host| {
             let own = h.sessions.iter().filter(|s| s.luid > 0x3e7);
             own.map(|s| (h.id.0, s.luid)).collect::<Vec<_>>()
