@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 /// A world is planned on some threads and lives on others, and records are let go where they were not made: the system's
-/// allocator keeps what each of them once took (a fifth of a large world's memory). C code uses it as well: librdkafka
-/// takes and lets go half a megabyte for each batch.
+/// allocator keeps what each of them once took (a fifth of a large world's memory).
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -13,7 +12,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// request: thousands of hosts lie far apart (a tenth of a cell's time).
 // Why unsafe: the allocator reads its options from a symbol of this name, and no other crate may have one.
 #[cfg(target_os = "linux")]
-#[unsafe(export_name = "malloc_conf")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
 pub static MALLOC_CONF: &[u8; 41] = b"narenas:2,dirty_decay_ms:1000,thp:always\0";
 
 fn main() -> ExitCode {

@@ -63,7 +63,7 @@ pub(super) struct Spare {
 
 impl Spare {
     /// Most bytes that are kept, in use or not. What an outage piles up beyond them is let go when it is over.
-    const BYTES_MAX: usize = 8 << 20;
+    const BYTES_MAX: usize = 4 << 20;
 
     /// An empty batch that nobody else has.
     fn take(&mut self) -> Arc<Batch> {

@@ -116,7 +116,7 @@ impl Sender {
     fn offer(&mut self, mut offer: Offer) {
         // a batch is kept until the brokers have answered, and what it has room for beyond its bytes would be kept with it
         let bytes = &offer.batch.bytes;
-        if bytes.capacity() > bytes.len() + bytes.len() / 2 {
+        if bytes.capacity() > bytes.len() + bytes.len() / 4 {
             offer.batch = Arc::new(Batch::clone(&offer.batch));
         }
         let (batch, delivery) = (offer.batch.clone(), offer.delivery);
