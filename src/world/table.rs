@@ -85,7 +85,7 @@ impl Table {
     /// Pid of the process in a slot, or of the last one that lived there; 0 where none did.
     pub fn pid(&self, slot: u16) -> Option<u32> {
         let place = self.places.get(slot as usize)?.at;
-        Some(self.procs.get(place as usize).map_or((place - GONE) as u32 * 4, |p| p.snap.pid))
+        Some(self.procs.get(place as usize).map_or_else(|| (place - GONE) as u32 * 4, |p| p.snap.pid))
     }
     /// Living processes in no order.
     pub fn living(&self) -> impl Iterator<Item = &Proc> {
