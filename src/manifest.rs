@@ -18,7 +18,6 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::time::Time;
-use crate::world::host::Luid;
 
 /// Version of the files' layout.
 const LAYOUT: u32 = 1;
@@ -30,7 +29,7 @@ const RESERVE_MINUTES: u64 = 10;
 /// many minutes in a second, and each writing waits for the disk.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// What a logon id may grow between two writings.
-const RESERVE_LOGONS: Luid = 0x10_0000;
+const RESERVE_LOGONS: u32 = 0x10_0000;
 
 /// Who runs, with what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +73,7 @@ pub struct Host {
     /// Its boot.
     pub boot_id: u16,
     /// Its last logon id.
-    pub logon_id: Luid,
+    pub logon_id: u32,
     /// Its channels.
     pub channels: BTreeMap<String, Channel>,
 }
@@ -98,7 +97,7 @@ pub struct Begin {
     /// The least boot id that was never used.
     pub boot_id: u16,
     /// The least logon id that was never used.
-    pub logon_id: Luid,
+    pub logon_id: u32,
     /// The least record number per channel that was never used.
     pub records: BTreeMap<String, u64>,
 }
@@ -138,7 +137,7 @@ impl Saved {
         dir.join(format!("manifest-{run}.json"))
     }
     /// The least boot and logon ids that were never used: host, boot id, logon id.
-    pub fn ids(&self) -> Vec<(String, u16, Luid)> {
+    pub fn ids(&self) -> Vec<(String, u16, u32)> {
         let of = |name: &String| self.begin(name).unwrap_or_default();
         self.hosts.keys().map(|name| (name.clone(), of(name).boot_id, of(name).logon_id)).collect()
     }
@@ -169,7 +168,7 @@ pub struct Manifest {
     channels: Vec<String>,
     /// By host and channel.
     entries: Vec<Entry>,
-    ids: Vec<(u16, Luid)>,
+    ids: Vec<(u16, u32)>,
     minute: i64,
     /// Entries with records in this minute.
     touched: Vec<usize>,
@@ -303,7 +302,7 @@ impl Manifest {
         if self.short { self.save(false) } else { Ok(()) }
     }
     /// A host's boot and last logon id, whenever it boots and now and then.
-    pub fn host(&mut self, host: usize, boot_id: u16, logon_id: Luid) {
+    pub fn host(&mut self, host: usize, boot_id: u16, logon_id: u32) {
         self.booted |= self.ids[host].0 != boot_id;
         self.ids[host] = (boot_id, logon_id);
     }
