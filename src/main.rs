@@ -8,12 +8,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Few arenas; memory goes back to the system a second after it was let go; large pages, where the system has them on
-/// request: thousands of hosts lie far apart (a tenth of a cell's time).
+/// Few arenas, and memory goes back to the system a second after it was let go. Large pages (`thp:always`) would make
+/// cells faster and large worlds larger: `docs/figures.md`.
 // Why unsafe: the allocator reads its options from a symbol of this name, and no other crate may have one.
 #[cfg(target_os = "linux")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static MALLOC_CONF: &[u8; 41] = b"narenas:2,dirty_decay_ms:1000,thp:always\0";
+pub static MALLOC_CONF: &[u8; 30] = b"narenas:2,dirty_decay_ms:1000\0";
 
 fn main() -> ExitCode {
     skirmish::cli::main()
